@@ -1,0 +1,59 @@
+"""Every error the gate raises on purpose.
+
+::
+
+    IqgateError
+    ├── ConfigError             a setting, a policy or a bundle is wrong; the operator must act
+    ├── RetryableError          the same call may succeed later
+    │   ├── PacsUnavailable     no association, or the peer is out of resources
+    │   └── LeaseLost           another worker took the work over
+    ├── PacsRefused             the peer answered and will not take this object
+    └── RejectedInput           this object will never be scored; the message is its reason
+        ├── UnreadableObject    not DICOM, truncated, or nested beyond reason
+        ├── ObjectTooLarge      beyond a size limit, as stored or once inflated
+        └── UndecodablePixels   no pixel data, absurd size, or a broken code stream
+
+Library exceptions are translated once, at the edge where they arise.
+"""
+
+from __future__ import annotations
+
+
+class IqgateError(Exception):
+    """Base of every error raised on purpose."""
+
+
+class ConfigError(IqgateError):
+    """A setting, a policy or a bundle is wrong; the message names it and the way out."""
+
+
+class RetryableError(IqgateError):
+    """The same call may succeed later."""
+
+
+class PacsUnavailable(RetryableError):
+    """No association could be made, or the peer is out of resources (0xA7xx)."""
+
+
+class LeaseLost(RetryableError):
+    """The lease ran out and another worker took the work over; drop what was computed."""
+
+
+class PacsRefused(IqgateError):
+    """The peer answered and will not take this object (0xA9xx, 0xCxxx, no context accepted)."""
+
+
+class RejectedInput(IqgateError):
+    """This object will never be scored; the message is the reason people read."""
+
+
+class UnreadableObject(RejectedInput):
+    """Not DICOM, truncated, or nested beyond reason."""
+
+
+class ObjectTooLarge(RejectedInput):
+    """Beyond a size limit, as stored or once inflated."""
+
+
+class UndecodablePixels(RejectedInput):
+    """No pixel data, an absurd size, or a code stream that does not decode."""
