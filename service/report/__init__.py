@@ -1,0 +1,1 @@
+"""Pure: verdicts in, a Structured Report and a summary image out, as complete file bytes."""
