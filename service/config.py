@@ -1,0 +1,288 @@
+"""The gate's settings: one TOML file plus the environment, read once, frozen, passed on.
+
+Every setting can be given as an environment variable, `IQGATE_<SECTION>__<NAME>`; it wins over the
+file. `conf/iqgate.toml` is the annotated sample.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from service.errors import ConfigError
+
+VERSION = version("iqgate")
+
+AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]+$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=0)]
+Mode = Literal["shadow", "notify", "report"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sender(_Section):
+    """What is known of one calling AE title."""
+
+    whole_series_on_one_association: bool = False
+    """Its normal release of an association ends the series it carried after `settle_s`."""
+
+
+class Receive(_Section):
+    """The Storage SCP."""
+
+    ae_title: AeTitle = "IQGATE"
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    calling_ae_titles: tuple[AeTitle, ...] = ()
+    """Who may call; empty: anyone whose address is allowed."""
+    addresses: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    """Networks that may connect, in CIDR form."""
+    require_called_ae_title: bool = True
+    max_associations: Count = 64
+    max_associations_per_address: Count = 16
+    acse_timeout_s: Seconds = 10
+    dimse_timeout_s: Seconds = 60
+    network_timeout_s: Seconds = 60
+    max_pdu_bytes: Annotated[int, Field(ge=4096, le=16 * 1024**2)] = 256 * 1024
+    max_object_bytes: Bytes = 2 * 1024**3
+    disk_reserve_bytes: Bytes = 2 * 1024**3
+    """Free space below which objects are refused with 0xA700, before the disk is full."""
+    other_objects: Literal["set-aside", "refuse"] = "set-aside"
+    """Objects of storage classes that are never assessed."""
+    senders: dict[str, Sender] = {}
+
+    @field_validator("addresses")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value
+
+
+class Complete(_Section):
+    """When a series is taken to be complete."""
+
+    quiet_s: Seconds = 30
+    settle_s: Seconds = 2
+    reopened_quiet_max_s: Seconds = 600
+
+
+class Score(_Section):
+    """The worker."""
+
+    bundles: Path | None = None
+    """Folder of bundle folders; by default those the package ships."""
+    engine: Literal["onnxruntime"] = "onnxruntime"
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Threads of one inference; 0 lets the engine choose."""
+    batch_size: Count = 16
+    decode_threads: Count = 2
+    lease_s: Seconds = 60
+    max_attempts: Count = 3
+    max_frame_pixels: Count = 64 * 1024**2
+    """Pixels one frame may claim before its decoding is refused."""
+    thumbnails: Count = 6
+    excluded_name_patterns: tuple[str, ...] = (
+        "*phantom*", "qa", "qa[ _-]*", "*[ _-]qa", "*[ _-]qa[ _-]*", "qc", "qc[ _-]*",
+        "*[ _-]qc", "*[ _-]qc[ _-]*", "*catphan*", "acr[ _-]*", "*water*cal*",
+        "*daily*check*", "*service*test*",
+    )  # fmt: skip
+    """Patterns (shell style, any case) on patient name, study and series description that mark
+    phantoms; the header's own Quality Control attributes always count."""
+
+
+class Report(_Section):
+    """The Structured Report and the summary image."""
+
+    scope: Literal["study", "series"] = "study"
+    sop_class: Literal["comprehensive", "comprehensive-3d", "enhanced"] = "comprehensive"
+    summary_image: Literal["not-met", "always", "never"] = "not-met"
+    worst_slices: Annotated[int, Field(ge=1, le=20)] = 6
+    institution_name: str = ""
+    station_name: str = "IQGATE"
+
+
+class Peer(_Section):
+    """A DICOM peer reports go to, or that `iqgate echo` and `send` can name."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
+    ae_title: AeTitle
+    host: str
+    port: Port
+    calling_ae_title: AeTitle = "IQGATE"
+    reports: bool = True
+    """Whether reports are sent to it."""
+
+
+class Deliver(_Section):
+    """The outbox."""
+
+    peers: tuple[Peer, ...] = ()
+    folder: Path | None = None
+    """Reports also go here as files; with no peer, to `reports` in the data directory."""
+    backoff_s: tuple[Seconds, ...] = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
+    """Waits between attempts; the last one repeats."""
+    give_up_after_s: Seconds = 7 * 24 * 3600
+    """Age at which a report that cannot be delivered becomes a dead letter."""
+    max_refusals: Count = 5
+    """Times a peer may refuse the object itself before it becomes a dead letter."""
+    lease_s: Seconds = 120
+    timeout_s: Seconds = 30
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> Deliver:
+        names = [peer.name for peer in self.peers]
+        if len(set(names)) < len(names) or "folder" in names:
+            raise ValueError("peer names must differ from each other and from 'folder'")
+        return self
+
+
+class Watch(_Section):
+    """Metrics, health, status page, room pages."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8642
+    token: str = ""
+    """Whoever gives it sees patient identity on the status page; empty: nobody does."""
+
+
+class Settings(BaseSettings):
+    """All settings. `mode` has no default: a configuration must name it."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="IQGATE_", env_nested_delimiter="__"
+    )
+
+    mode: Mode
+    """`shadow`: database and pages only, reports are built and kept; `notify`: the room page
+    alarms too; `report`: reports are sent. A policy rule may name a more careful one."""
+    data_dir: Path
+    policy: Path | None = None
+    ledger_url: str = ""
+    """SQLAlchemy URL; empty: SQLite in the data directory."""
+    receive: Receive = Receive()
+    complete: Complete = Complete()
+    score: Score = Score()
+    report: Report = Report()
+    deliver: Deliver = Deliver()
+    watch: Watch = Watch()
+
+    @property
+    def spool(self) -> Path:
+        return self.data_dir / "spool"
+
+    @property
+    def reports_folder(self) -> Path | None:
+        """Where reports are written as files; None when only peers receive them."""
+        if self.deliver.folder is not None:
+            return self.deliver.folder
+        return None if self.report_peers else self.data_dir / "reports"
+
+    @property
+    def report_peers(self) -> tuple[Peer, ...]:
+        return tuple(peer for peer in self.deliver.peers if peer.reports)
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """Names the outbox addresses reports to."""
+        names = tuple(peer.name for peer in self.report_peers)
+        return names + (("folder",) if self.reports_folder is not None else ())
+
+    @property
+    def database_url(self) -> str:
+        return self.ledger_url or f"sqlite:///{self.data_dir / 'iqgate.db'}"
+
+    @property
+    def bundles(self) -> Path:
+        return self.score.bundles or Path(__file__).parents[1] / "models" / "bundles"
+
+    @property
+    def policy_path(self) -> Path:
+        return self.policy or packaged("policy.toml")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+def packaged(name: str) -> Path:
+    """A file of `conf/`: inside the package when installed, beside it in a checkout."""
+    here = Path(__file__).parent
+    installed = here / "conf" / name
+    return installed if installed.exists() else here.parent / "conf" / name
+
+
+def load_settings(path: Path) -> Settings:
+    """Read the configuration file. Relative paths in it are relative to it.
+
+    Raises ConfigError naming the file and every wrong setting.
+    """
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    try:
+        settings = Settings(**table)
+    except ValidationError as error:
+        raise ConfigError(_explain(path, error)) from error
+    return _anchored(settings, path.absolute().parent)
+
+
+def _anchored(settings: Settings, base: Path) -> Settings:
+    """Settings with their relative paths made absolute against the file's folder."""
+
+    def anchor(path: Path | None) -> Path | None:
+        return None if path is None else base / path
+
+    return settings.model_copy(
+        update={
+            "data_dir": base / settings.data_dir,
+            "policy": anchor(settings.policy),
+            "score": settings.score.model_copy(update={"bundles": anchor(settings.score.bundles)}),
+            "deliver": settings.deliver.model_copy(
+                update={"folder": anchor(settings.deliver.folder)}
+            ),
+        }
+    )
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    lines = []
+    for fault in error.errors():
+        name = ".".join(str(part) for part in fault["loc"]) or "settings"
+        match fault["type"]:
+            case "missing":
+                hint = "must be given; conf/iqgate.toml shows how"
+            case "extra_forbidden":
+                hint = "is not a setting; conf/iqgate.toml lists them all"
+            case _:
+                hint = f"{fault['msg']} (got {fault['input']!r})"
+        lines.append(f"{path}: {name}: {hint}")
+    return "\n".join(lines)

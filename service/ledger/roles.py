@@ -1,0 +1,40 @@
+"""Which role processes run, and since when they were last seen."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, insert, update
+
+from service.ledger.database import Database
+from service.ledger.tables import RoleRow
+
+SEEN_WITHIN_S = 15
+"""A role not seen for longer is taken to be gone."""
+
+
+def enter(database: Database, process: str, role: str, now: float) -> None:
+    """A role process starts; rows of processes long gone are cleared away."""
+    with database.write() as connection:
+        connection.execute(
+            delete(RoleRow).where(
+                (RoleRow.process == process) | (RoleRow.seen_at < now - 10 * SEEN_WITHIN_S)
+            )
+        )
+        connection.execute(
+            insert(RoleRow).values(
+                process=process, role=role, started_at=now, seen_at=now, ready=False, detail=""
+            )
+        )
+
+
+def see(database: Database, process: str, *, ready: bool, detail: str, now: float) -> None:
+    with database.write() as connection:
+        connection.execute(
+            update(RoleRow)
+            .where(RoleRow.process == process)
+            .values(seen_at=now, ready=ready, detail=detail)
+        )
+
+
+def leave(database: Database, process: str) -> None:
+    with database.write() as connection:
+        connection.execute(delete(RoleRow).where(RoleRow.process == process))

@@ -1,0 +1,35 @@
+"""Logs: an event name plus identifiers, one line each, on standard error.
+
+UIDs and ids may appear; patient identity never does, so library loggers that quote values stay
+at warning and pydicom's warnings, which quote them too, are silenced.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from typing import Any
+
+
+def configure(level: int = logging.INFO) -> None:
+    """Set up logging for one process."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=level,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        force=True,
+    )
+    for name in ("pynetdicom", "pydicom", "highdicom", "alembic", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.CRITICAL if name == "pydicom" else logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"pydicom|highdicom|pynetdicom")
+
+
+def line(event: str, **fields: Any) -> str:
+    """`event key=value …`; values with spaces are quoted."""
+    return " ".join([event, *(f"{key}={_shown(value)}" for key, value in fields.items())])
+
+
+def _shown(value: Any) -> str:
+    shown = str(value)
+    return repr(shown) if " " in shown or not shown else shown

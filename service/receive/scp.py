@@ -1,0 +1,254 @@
+"""The Storage SCP: what happens to one C-STORE, from its last byte to its status.
+
+Statuses sent (PS3.4 B.2.3, GG.4.2):
+
+    0x0000  bytes and row are durable
+    0xA700  out of resources: the disk nears its reserve, or the ledger cannot be written
+    0xA900  the dataset is not the SOP class or instance the command announced
+    0xC000  cannot understand: it does not parse, or lacks a UID everything hangs on
+    0x0122  the SOP class is refused here by configuration
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.uid import UID
+from pynetdicom import AE, _config, evt
+from pynetdicom.dsutils import encode_file_meta
+from pynetdicom.pdu import P_DATA_TF
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from sqlalchemy.exc import DBAPIError
+
+from service import header
+from service.config import Settings
+from service.errors import ObjectTooLarge, UnreadableObject
+from service.ledger import reception
+from service.ledger.database import Database
+from service.ledger.reception import Outcome, ReceivedObject
+from service.ledger.wake import Wake
+from service.log import line
+from service.receive.server import GuardedServer, start_server
+from service.receive.spool import Spool
+from service.sop_classes import ASSESSABLE, TRANSFER_SYNTAXES, class_name
+
+log = logging.getLogger("iqgate.receive")
+
+SUCCESS = 0x0000
+OUT_OF_RESOURCES = 0xA700
+DOES_NOT_MATCH = 0xA900
+CANNOT_UNDERSTAND = 0xC000
+CLASS_NOT_SUPPORTED = 0x0122
+
+PREAMBLE = bytes(128) + b"DICM"
+MAX_FRAMES = 100_000
+_PREFERENCE = {uid: rank for rank, uid in enumerate(TRANSFER_SYNTAXES)}
+
+
+class Reception:
+    """All that handlers share: where bytes go, where rows go, what time it is."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        spool: Spool,
+        wake: Wake,
+        receiver: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self.spool = spool
+        self.wake = wake
+        self.receiver = receiver
+        self.clock = clock
+
+
+def start(reception_: Reception) -> GuardedServer:
+    """Start the SCP; it serves in threads of its own until `shutdown`."""
+    # private and unknown storage classes too; the order of syntaxes is set by prefer_syntaxes
+    _config.UNRESTRICTED_STORAGE_SERVICE = True
+    _config.LOG_HANDLER_LEVEL = "none"
+    receive = reception_.settings.receive
+    ae = AE(ae_title=receive.ae_title)
+    ae.add_supported_context(Verification)
+    ae.require_called_aet = receive.require_called_ae_title
+    ae.require_calling_aet = list(receive.calling_ae_titles)
+    ae.maximum_associations = receive.max_associations
+    ae.maximum_pdu_size = receive.max_pdu_bytes
+    ae.acse_timeout = receive.acse_timeout_s
+    ae.dimse_timeout = receive.dimse_timeout_s
+    ae.network_timeout = receive.network_timeout_s
+    handlers: list[Any] = [
+        (evt.EVT_REQUESTED, prefer_syntaxes),
+        (evt.EVT_ESTABLISHED, partial(_on_established, reception_=reception_)),
+        (evt.EVT_PDU_RECV, partial(limit_object_size, max_bytes=receive.max_object_bytes)),
+        (evt.EVT_C_STORE, partial(handle_store, reception_=reception_)),
+        (evt.EVT_RELEASED, partial(_on_end, reception_=reception_, end="released")),
+        (evt.EVT_ABORTED, partial(_on_end, reception_=reception_, end="aborted")),
+        (evt.EVT_CONN_CLOSE, partial(_on_end, reception_=reception_, end="aborted")),
+    ]
+    return start_server(ae, receive, handlers)
+
+
+def prefer_syntaxes(event: evt.Event) -> None:
+    """Put each proposed context's transfer syntaxes into the gate's order of preference.
+
+    An unrestricted acceptor takes the first one proposed; sorting makes that the best one.
+    """
+    for context in event.assoc.requestor.primitive.presentation_context_definition_list:
+        context.transfer_syntax = sorted(
+            context.transfer_syntax, key=lambda uid: _PREFERENCE.get(uid, len(_PREFERENCE))
+        )
+
+
+def limit_object_size(event: evt.Event, max_bytes: int) -> None:
+    """Abort an association whose current object outgrows the limit, before memory does."""
+    if not isinstance(event.pdu, P_DATA_TF):
+        return
+    association = event.assoc
+    for item in event.pdu.presentation_data_value_items:
+        control = item.data[0]
+        if control & 1:
+            association.object_bytes = 0
+            continue
+        association.object_bytes = getattr(association, "object_bytes", 0) + len(item.data)
+        if association.object_bytes > max_bytes:
+            log.warning(line("object-too-large", max_object_bytes=max_bytes, action="abort"))
+            association.abort()
+            return
+
+
+def handle_store(event: evt.Event, reception_: Reception) -> Dataset:
+    """EVT_C_STORE: store durably, record, answer."""
+    dataset = event.request.DataSet.getvalue()
+    try:
+        status, comment = _store(event, dataset, reception_)
+    except UnreadableObject as error:
+        status, comment = CANNOT_UNDERSTAND, str(error)
+    except ObjectTooLarge as error:
+        status, comment = OUT_OF_RESOURCES, str(error)
+    except OSError as error:
+        log.exception(line("spool-failed", spool=reception_.spool.root))
+        status, comment = OUT_OF_RESOURCES, f"the spool cannot be written: {error.strerror}"
+    except DBAPIError:
+        log.exception(line("ledger-failed"))
+        status, comment = OUT_OF_RESOURCES, "the ledger cannot be written"
+    if status != SUCCESS:
+        log.warning(
+            line(
+                "object-refused",
+                status=f"0x{status:04X}",
+                sop_instance_uid=event.request.AffectedSOPInstanceUID,
+                reason=comment,
+            )
+        )
+        _count_refusal(reception_, status)
+    answer = Dataset()
+    answer.Status = status
+    if comment:
+        answer.ErrorComment = comment[:64]
+    return answer
+
+
+def _store(event: evt.Event, dataset: bytes, reception_: Reception) -> tuple[int, str]:
+    """Store and record one object; the C-STORE status and a comment where it is not success."""
+    receive = reception_.settings.receive
+    if reception_.spool.free_bytes() - len(dataset) < receive.disk_reserve_bytes:
+        return OUT_OF_RESOURCES, "the disk nears its reserve"
+    sop_class_uid = str(event.request.AffectedSOPClassUID)
+    sop_instance_uid = str(event.request.AffectedSOPInstanceUID)
+    syntax = str(event.context.transfer_syntax)
+    ds = header.parse_header(dataset, syntax, header.ROUTING_TAGS)
+    stated = (header.text(ds, "SOPClassUID"), header.text(ds, "SOPInstanceUID"))
+    if stated != (sop_class_uid, sop_instance_uid):
+        return DOES_NOT_MATCH, "SOP Class or Instance UID differs from the command's"
+    set_aside = reason_to_set_aside(sop_class_uid)
+    if set_aside is not None and receive.other_objects == "refuse":
+        return CLASS_NOT_SUPPORTED, f"{class_name(sop_class_uid)} is not taken here"
+    facts = header.series_facts(ds)
+    if not facts.study_instance_uid or not facts.series_instance_uid:
+        raise UnreadableObject("Study or Series Instance UID is missing")
+    frames = header.integer(ds, "NumberOfFrames") or 1
+    if not 1 <= frames <= MAX_FRAMES:
+        raise UnreadableObject(f"Number of Frames is {frames}")
+    meta = PREAMBLE + encode_file_meta(event.file_meta)
+    stored = reception_.spool.store(meta, dataset)
+    outcome = reception.record_object(
+        reception_.database,
+        ReceivedObject(
+            facts=facts,
+            patient_name=header.text(ds, "PatientName", 324),
+            patient_id=header.text(ds, "PatientID"),
+            study_date=header.text(ds, "StudyDate", 16),
+            sop_instance_uid=sop_instance_uid,
+            sop_class_uid=sop_class_uid,
+            transfer_syntax_uid=syntax,
+            instance_number=header.integer(ds, "InstanceNumber"),
+            frames=frames,
+            path=stored.path,
+            sha256=stored.sha256,
+            size_bytes=stored.size_bytes,
+            set_aside=set_aside,
+        ),
+        association_id=event.assoc.ledger_id,
+        complete=reception_.settings.complete,
+        now=reception_.clock(),
+    )
+    if outcome is not Outcome.REPEATED:
+        reception_.wake.role("score")
+    return SUCCESS, ""
+
+
+def reason_to_set_aside(sop_class_uid: str) -> str | None:
+    """Why objects of this class are never assessed, or None where they may be."""
+    if UID(sop_class_uid) in ASSESSABLE:
+        return None
+    return f"{class_name(sop_class_uid)} objects are not assessed"
+
+
+def _count_refusal(reception_: Reception, status: int) -> None:
+    try:
+        reception.record_refusal(reception_.database, status)
+    except DBAPIError:
+        log.exception(line("ledger-failed"))
+
+
+def _on_established(event: evt.Event, reception_: Reception) -> None:
+    """Record the association before it can carry anything, unless it only verifies."""
+    association = event.assoc
+    association.ledger_id = None
+    if all(context.abstract_syntax == Verification for context in association.accepted_contexts):
+        return
+    association.ledger_id = reception.start_association(
+        reception_.database,
+        calling_ae_title=association.requestor.ae_title.strip(),
+        address=association.requestor.address,
+        receiver=reception_.receiver,
+        now=reception_.clock(),
+    )
+
+
+def _on_end(event: evt.Event, reception_: Reception, end: str) -> None:
+    """Record how the association ended; the first of release, abort and close to come counts."""
+    association = event.assoc
+    association_id = getattr(association, "ledger_id", None)
+    if association_id is None:
+        return
+    association.ledger_id = None
+    sender = reception_.settings.receive.senders.get(association.requestor.ae_title.strip())
+    whole_series = sender is not None and sender.whole_series_on_one_association
+    hastened = reception.end_association(
+        reception_.database,
+        association_id,
+        end,
+        settle_s=reception_.settings.complete.settle_s if whole_series else None,
+        now=reception_.clock(),
+    )
+    if hastened:
+        reception_.wake.role("score")

@@ -1,0 +1,103 @@
+"""The listening side of pynetdicom, hardened against peers that mean harm or mean nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections import Counter
+from socketserver import BaseServer
+from typing import Any, cast
+
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.transport import (
+    AssociationSocket,
+    RequestHandler,
+    ThreadedAssociationServer,
+)
+
+from service.config import Receive
+
+PDU_HEADROOM_BYTES = 1024**2
+"""An A-ASSOCIATE-RQ with 128 contexts is larger than a small maximum PDU; a PDU that claims more
+than both is cut off before anything is allocated for it."""
+
+
+class GuardedSocket(AssociationSocket):
+    """Reads a PDU in as few calls as the kernel allows, and none that claims absurd length."""
+
+    max_bytes: int
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read exactly `nr_bytes`, fewer where the peer closed. Raises OSError beyond the limit."""
+        if nr_bytes > self.max_bytes:
+            raise OSError(f"a PDU of {nr_bytes} bytes is over the limit of {self.max_bytes}")
+        connection = cast(socket.socket, self.socket)
+        received = bytearray(nr_bytes)
+        view = memoryview(received)
+        filled = 0
+        while filled < nr_bytes:
+            count = connection.recv_into(view[filled:])
+            if not count:
+                break
+            filled += count
+        view.release()
+        del received[filled:]
+        return received
+
+
+class GuardedRequestHandler(RequestHandler):
+    """Makes associations that read through a `GuardedSocket`."""
+
+    def _create_association(self) -> Association:
+        association = super()._create_association()
+        # pynetdicom offers no factory for the socket, and wrapping it twice would open it twice
+        guarded = cast(GuardedSocket, association.dul.socket)
+        guarded.__class__ = GuardedSocket
+        guarded.max_bytes = max(self.ae.maximum_pdu_size, PDU_HEADROOM_BYTES)
+        return association
+
+
+class GuardedServer(ThreadedAssociationServer):
+    """Turns connections away by address and by number before a thread is spent on them."""
+
+    receive: Receive
+    request_queue_size = 128
+    daemon_threads = True
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether this connection may go on (`socketserver` closes it otherwise)."""
+        address = ipaddress.ip_address(client_address[0])
+        if not any(address in network for network in self._networks):
+            return False
+        request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        request.settimeout(self.receive.network_timeout_s)
+        open_by_address = Counter(
+            association.requestor.address for association in self.active_associations
+        )
+        return open_by_address[client_address[0]] < self.receive.max_associations_per_address
+
+    def shutdown(self) -> None:
+        """Accept no more connections; associations that are open go on."""
+        BaseServer.shutdown(self)
+        self.server_close()
+
+    @property
+    def _networks(self) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+        return [ipaddress.ip_network(network) for network in self.receive.addresses]
+
+
+def start_server(ae: AE, receive: Receive, handlers: list[Any]) -> GuardedServer:
+    """Bind and serve in a thread. Raises OSError when the port cannot be had."""
+    server = cast(
+        GuardedServer,
+        ae.make_server(
+            (receive.host, receive.port),
+            ae_title=receive.ae_title,
+            evt_handlers=handlers,
+            server_class=GuardedServer,
+            request_handler=GuardedRequestHandler,
+        ),
+    )
+    server.receive = receive
+    return server
