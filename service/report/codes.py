@@ -101,13 +101,14 @@ SCANNER: Final = _own("SCANNER", "Scanner")
 PROTOCOL: Final = _own("PROTOCOL", "Protocol")
 RULE: Final = _own("RULE", "Policy rule applied")
 LOSSY: Final = _own("LOSSY", "Lossy compression of the source images")
+IMAGE_NUMBER: Final = _own("IMAGE-NUMBER", "Image number")
 SUMMARY: Final = _own("SUMMARY", "Summary of one series")
 DISCLAIMER: Final = _own("DISCLAIMER", "What this automatic report is not")
 
 PRIVATE: Final[tuple[Code, ...]] = (
     NOISE, INTERVAL_LOW, INTERVAL_HIGH, LIMIT_MEETS, LIMIT_UNUSABLE, SLICES_TOTAL, SLICES_SCORED,
     STATISTIC, OUTCOME, REASON, WARNING, BORDERLINE, STACK, SCANNER, PROTOCOL, RULE, LOSSY,
-    SUMMARY, DISCLAIMER,
+    IMAGE_NUMBER, SUMMARY, DISCLAIMER,
 )  # fmt: skip
 """All fixed private codes; the two scores below are families, one code per scale."""
 

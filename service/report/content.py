@@ -22,6 +22,7 @@ from service.report import codes
 CONTAINS: Final = "CONTAINS"
 HAS_CONCEPT_MOD: Final = "HAS CONCEPT MOD"
 HAS_OBS_CONTEXT: Final = "HAS OBS CONTEXT"
+HAS_PROPERTIES: Final = "HAS PROPERTIES"
 INFERRED_FROM: Final = "INFERRED FROM"
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 

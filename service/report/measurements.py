@@ -13,6 +13,7 @@ from service.report import codes, header
 from service.report.content import (
     HAS_CONCEPT_MOD,
     HAS_OBS_CONTEXT,
+    HAS_PROPERTIES,
     code,
     container,
     image,
@@ -141,7 +142,9 @@ def _worst(series: ReportedSeries) -> Iterable[Dataset]:
         source = image(
             codes.SOURCE_OF_MEASUREMENT, to.sop_class_uid, to.sop_instance_uid, to.frame_number
         )
-        yield from number(concept, one.score, codes.SCORE, [source])
+        named = "" if one.instance_number is None else str(one.instance_number)
+        properties = _named((codes.IMAGE_NUMBER, named), relationship=HAS_PROPERTIES)
+        yield from number(concept, one.score, codes.SCORE, [*properties, source])
 
 
 def _verdict(verdict: Verdict) -> list[Dataset]:
