@@ -134,9 +134,11 @@ def text(ds: Dataset, keyword: str, limit: int = 64) -> str:
         value = ds.get(keyword)
         if value is None:
             return ""
-        if isinstance(value, (list, tuple)) or hasattr(value, "__iter__") and not isinstance(
-            value, (str, bytes)
-        ) and not hasattr(value, "family_name"):
+        if isinstance(value, (list, tuple)) or (
+            hasattr(value, "__iter__")
+            and not isinstance(value, (str, bytes))
+            and not hasattr(value, "family_name")
+        ):
             value = "\\".join(str(part) for part in value)
         return " ".join(str(value).replace("\0", " ").split())[:limit]
     except BROKEN:

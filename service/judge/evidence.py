@@ -131,6 +131,8 @@ class Assessment:
     rule: str = ""
     mode: str = "shadow"
     commissioned: bool = False
+    primary_rank: int = 0
+    """Which reconstruction of an acquisition alarms: the one of lowest rank."""
     bundle: BundleIdentity | None = None
     policy_digest: str = ""
     warnings: tuple[str, ...] = field(default=())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, exists, func, insert, select, update
 from sqlalchemy.orm import aliased
 
 from service.config import Complete
@@ -79,7 +79,8 @@ def record_object(
         else:
             state = ObjectState.CONTESTED if digests else ObjectState.IMAGE
         object_id = connection.execute(
-            insert(ObjectRow).values(
+            insert(ObjectRow)
+            .values(
                 series_id=series_id,
                 sop_instance_uid=received.sop_instance_uid,
                 sha256=received.sha256,
@@ -91,7 +92,8 @@ def record_object(
                 reason=received.set_aside,
                 received_at=now,
             )
-        ).inserted_primary_key[0]
+            .returning(ObjectRow.id)
+        ).scalar_one()
         if received.set_aside is None:
             _add_frames(connection, received, object_id, series_id, outcome, now)
         _carry(connection, association_id, series_id)
@@ -111,13 +113,15 @@ def start_association(
     with database.write() as connection:
         return int(
             connection.execute(
-                insert(AssociationRow).values(
+                insert(AssociationRow)
+                .values(
                     calling_ae_title=calling_ae_title,
                     address=address,
                     receiver=receiver,
                     started_at=now,
                 )
-            ).inserted_primary_key[0]
+                .returning(AssociationRow.id)
+            ).scalar_one()
         )
 
 
@@ -154,7 +158,7 @@ def end_association(
         carried = aliased(AssociationSeriesRow)
         carrier = aliased(AssociationRow)
 
-        def carried_by(*conditions: object) -> object:
+        def carried_by(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
             return exists().where(
                 carried.series_id == SeriesRow.id,
                 carried.association_id == carrier.id,
@@ -190,9 +194,12 @@ def end_lost_associations(database: Database, *, receiver: str, now: float) -> i
 
 def quiet_s(complete: Complete, reopened: int) -> float:
     """The quiet period of a series re-opened so many times: doubling, up to the maximum."""
-    return float(min(complete.quiet_s * 2**min(reopened, 30), max(
-        complete.quiet_s, complete.reopened_quiet_max_s
-    )))
+    return float(
+        min(
+            complete.quiet_s * 2 ** min(reopened, 30),
+            max(complete.quiet_s, complete.reopened_quiet_max_s),
+        )
+    )
 
 
 def _open_series(
@@ -205,14 +212,16 @@ def _open_series(
     ).scalar_one_or_none()
     if study_id is None:
         study_id = connection.execute(
-            insert(StudyRow).values(
+            insert(StudyRow)
+            .values(
                 study_instance_uid=facts.study_instance_uid,
                 patient_name=received.patient_name,
                 patient_id=received.patient_id,
                 study_date=received.study_date,
                 report_due=False,
             )
-        ).inserted_primary_key[0]
+            .returning(StudyRow.id)
+        ).scalar_one()
     row = connection.execute(
         select(SeriesRow.id, SeriesRow.state, SeriesRow.reopened).where(
             SeriesRow.study_id == study_id,
@@ -222,7 +231,8 @@ def _open_series(
     if row is None:
         return int(
             connection.execute(
-                insert(SeriesRow).values(
+                insert(SeriesRow)
+                .values(
                     study_id=study_id,
                     series_instance_uid=facts.series_instance_uid,
                     modality=facts.modality,
@@ -236,7 +246,8 @@ def _open_series(
                     last_object_at=now,
                     closes_at=now + complete.quiet_s,
                 )
-            ).inserted_primary_key[0]
+                .returning(SeriesRow.id)
+            ).scalar_one()
         )
     reopened = row.reopened + (row.state == SeriesState.CLOSED)
     connection.execute(

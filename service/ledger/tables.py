@@ -227,7 +227,10 @@ class AssessmentRow(Base):
     last_object_at: Mapped[float]
     created_at: Mapped[float] = mapped_column(index=True)
 
-    __table_args__ = (UniqueConstraint("series_id", "generation"), Index(None, "series_id", "current"))
+    __table_args__ = (
+        UniqueConstraint("series_id", "generation"),
+        Index(None, "series_id", "current"),
+    )
 
 
 class ReportRow(Base):
@@ -236,8 +239,8 @@ class ReportRow(Base):
     __tablename__ = "report"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16))
-    """`sr` or `summary`."""
+    kind: Mapped[str] = mapped_column(String(24))
+    """`structured-report` or `summary-image`."""
     scope_uid: Mapped[str] = mapped_column(String(64), index=True)
     """The Study or Series Instance UID it speaks of."""
     study_instance_uid: Mapped[str] = mapped_column(String(64), index=True)

@@ -33,7 +33,5 @@ def observe(connection: Connection, name: str, seconds: float, *labels: str) -> 
 
 def read(connection: Connection, name: str) -> dict[tuple[str, ...], float]:
     """All values of the counter `name`, by label values."""
-    rows = connection.execute(
-        select(TallyRow.labels, TallyRow.value).where(TallyRow.name == name)
-    )
+    rows = connection.execute(select(TallyRow.labels, TallyRow.value).where(TallyRow.name == name))
     return {tuple(labels.split("\t")) if labels else (): value for labels, value in rows}

@@ -49,7 +49,6 @@ class Waiter:
     def wait(self, timeout_s: float) -> None:
         """Return on the first wake-up or `interrupt`, or after `timeout_s` (sooner unheard)."""
 
-
         listening = [self._pair[0], *([self._socket] if self._socket is not None else [])]
         ready, _, _ = select.select(listening, [], [], timeout_s)
         for waiting in ready:

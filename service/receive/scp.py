@@ -14,11 +14,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from io import BytesIO
+from typing import Any, cast
 
 from pydicom import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode_file_meta
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
@@ -101,7 +103,7 @@ def prefer_syntaxes(event: evt.Event) -> None:
 
     An unrestricted acceptor takes the first one proposed; sorting makes that the best one.
     """
-    for context in event.assoc.requestor.primitive.presentation_context_definition_list:
+    for context in cast(Any, event.assoc).requestor.primitive.presentation_context_definition_list:
         context.transfer_syntax = sorted(
             context.transfer_syntax, key=lambda uid: _PREFERENCE.get(uid, len(_PREFERENCE))
         )
@@ -111,13 +113,13 @@ def limit_object_size(event: evt.Event, max_bytes: int) -> None:
     """Abort an association whose current object outgrows the limit, before memory does."""
     if not isinstance(event.pdu, P_DATA_TF):
         return
-    association = event.assoc
+    association: Any = event.assoc
     for item in event.pdu.presentation_data_value_items:
-        control = item.data[0]
-        if control & 1:
+        data = cast(bytes, item.data)
+        if data[0] & 1:
             association.object_bytes = 0
             continue
-        association.object_bytes = getattr(association, "object_bytes", 0) + len(item.data)
+        association.object_bytes = getattr(association, "object_bytes", 0) + len(data)
         if association.object_bytes > max_bytes:
             log.warning(line("object-too-large", max_object_bytes=max_bytes, action="abort"))
             association.abort()
@@ -126,7 +128,8 @@ def limit_object_size(event: evt.Event, max_bytes: int) -> None:
 
 def handle_store(event: evt.Event, reception_: Reception) -> Dataset:
     """EVT_C_STORE: store durably, record, answer."""
-    dataset = event.request.DataSet.getvalue()
+    request = cast(C_STORE, event.request)
+    dataset = cast(BytesIO, request.DataSet).getvalue()
     try:
         status, comment = _store(event, dataset, reception_)
     except UnreadableObject as error:
@@ -144,7 +147,7 @@ def handle_store(event: evt.Event, reception_: Reception) -> Dataset:
             line(
                 "object-refused",
                 status=f"0x{status:04X}",
-                sop_instance_uid=event.request.AffectedSOPInstanceUID,
+                sop_instance_uid=request.AffectedSOPInstanceUID,
                 reason=comment,
             )
         )
@@ -161,8 +164,9 @@ def _store(event: evt.Event, dataset: bytes, reception_: Reception) -> tuple[int
     receive = reception_.settings.receive
     if reception_.spool.free_bytes() - len(dataset) < receive.disk_reserve_bytes:
         return OUT_OF_RESOURCES, "the disk nears its reserve"
-    sop_class_uid = str(event.request.AffectedSOPClassUID)
-    sop_instance_uid = str(event.request.AffectedSOPInstanceUID)
+    request = cast(C_STORE, event.request)
+    sop_class_uid = str(request.AffectedSOPClassUID)
+    sop_instance_uid = str(request.AffectedSOPInstanceUID)
     syntax = str(event.context.transfer_syntax)
     ds = header.parse_header(dataset, syntax, header.ROUTING_TAGS)
     stated = (header.text(ds, "SOPClassUID"), header.text(ds, "SOPInstanceUID"))
@@ -196,7 +200,7 @@ def _store(event: evt.Event, dataset: bytes, reception_: Reception) -> tuple[int
             size_bytes=stored.size_bytes,
             set_aside=set_aside,
         ),
-        association_id=event.assoc.ledger_id,
+        association_id=cast(Any, event.assoc).ledger_id,
         complete=reception_.settings.complete,
         now=reception_.clock(),
     )
@@ -221,7 +225,7 @@ def _count_refusal(reception_: Reception, status: int) -> None:
 
 def _on_established(event: evt.Event, reception_: Reception) -> None:
     """Record the association before it can carry anything, unless it only verifies."""
-    association = event.assoc
+    association: Any = event.assoc
     association.ledger_id = None
     if all(context.abstract_syntax == Verification for context in association.accepted_contexts):
         return
@@ -236,7 +240,7 @@ def _on_established(event: evt.Event, reception_: Reception) -> None:
 
 def _on_end(event: evt.Event, reception_: Reception, end: str) -> None:
     """Record how the association ended; the first of release, abort and close to come counts."""
-    association = event.assoc
+    association: Any = event.assoc
     association_id = getattr(association, "ledger_id", None)
     if association_id is None:
         return

@@ -1,0 +1,325 @@
+"""The queue of frames: claims under a lease, results, and what happens to a claimant that dies.
+
+A claim hands out a fencing token; whoever stores results must hold every lease still. Attempts
+are counted at the claim, so a frame that kills its worker is counted too; from its second attempt
+a frame is claimed alone, so that it takes no other with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+
+from service.errors import LeaseLost
+from service.ledger import tally
+from service.ledger.database import Database
+from service.ledger.tables import (
+    FrameRow,
+    FrameState,
+    FrameWork,
+    ObjectRow,
+    ObjectState,
+    SeriesRow,
+    ThumbnailRow,
+)
+
+
+@dataclass(frozen=True)
+class ClaimedFrame:
+    """One leased piece of work. `path` is relative to the spool."""
+
+    frame_id: int
+    object_id: int
+    series_id: int
+    sop_instance_uid: str
+    path: str
+    frame_number: int
+    work: FrameWork
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Frames leased together under one token."""
+
+    token: str
+    frames: tuple[ClaimedFrame, ...]
+
+
+@dataclass(frozen=True)
+class FrameOutcome:
+    """What is written back for one frame: a score with its bundle, or the reason for none."""
+
+    frame_id: int
+    stack: str
+    position_mm: float | None
+    score: float | None
+    spread: float | None
+    noise_hu: float | None
+    bundle_digest: str | None
+    excluded: str | None
+    thumbnail: tuple[int, int, bytes] | None
+    """Rows, columns and grey pixels."""
+
+
+def claim(
+    database: Database, *, limit: int, lease_s: float, max_attempts: int, now: float
+) -> Claim | None:
+    """Lease up to `limit` waiting frames, oldest first; None when nothing waits."""
+    with database.write() as connection:
+        _rescue(connection, max_attempts, now)
+        rows = connection.execute(
+            select(
+                FrameRow.id,
+                FrameRow.object_id,
+                FrameRow.series_id,
+                FrameRow.frame_number,
+                FrameRow.work,
+                FrameRow.attempts,
+                ObjectRow.path,
+                ObjectRow.sop_instance_uid,
+            )
+            .join(ObjectRow, ObjectRow.id == FrameRow.object_id)
+            .where(FrameRow.state == FrameState.WAITING)
+            .order_by(FrameRow.received_at, FrameRow.id)
+            .limit(limit)
+        ).all()
+        if not rows:
+            return None
+        fresh = [row for row in rows if row.attempts == 0]
+        chosen = fresh or rows[:1]
+        token = uuid4().hex
+        connection.execute(
+            update(FrameRow)
+            .where(FrameRow.id.in_([row.id for row in chosen]))
+            .values(
+                state=FrameState.LEASED,
+                attempts=FrameRow.attempts + 1,
+                lease_token=token,
+                lease_expires_at=now + lease_s,
+            )
+        )
+    return Claim(
+        token,
+        tuple(
+            ClaimedFrame(
+                row.id,
+                row.object_id,
+                row.series_id,
+                row.sop_instance_uid,
+                row.path,
+                row.frame_number,
+                FrameWork(row.work),
+            )
+            for row in chosen
+        ),
+    )
+
+
+def extend(database: Database, token: str, *, lease_s: float, now: float) -> None:
+    """A claim's heartbeat. Raises LeaseLost when it holds nothing any more."""
+    with database.write() as connection:
+        held = connection.execute(
+            update(FrameRow)
+            .where(FrameRow.lease_token == token, FrameRow.state == FrameState.LEASED)
+            .values(lease_expires_at=now + lease_s)
+        )
+        if not held.rowcount:
+            raise LeaseLost("another worker took the frames over")
+
+
+def store(
+    database: Database,
+    claim_: Claim,
+    outcomes: Sequence[FrameOutcome],
+    *,
+    thumbnails_kept: int,
+    now: float,
+) -> set[int]:
+    """Write results under the claim's token; the ids of the series they belong to.
+
+    Raises LeaseLost, and writes nothing, when any of the frames is no longer held.
+    """
+    with database.write() as connection:
+        held = connection.execute(
+            select(func.count())
+            .select_from(FrameRow)
+            .where(FrameRow.lease_token == claim_.token, FrameRow.state == FrameState.LEASED)
+        ).scalar_one()
+        if held != len(claim_.frames):
+            raise LeaseLost("another worker took the frames over")
+        connection.execute(
+            update(FrameRow).where(FrameRow.id == bindparam("frame")),
+            [
+                {
+                    "frame": one.frame_id,
+                    "state": FrameState.SCORED if one.score is not None else FrameState.EXCLUDED,
+                    "stack": one.stack[:200],
+                    "position_mm": one.position_mm,
+                    "score": one.score,
+                    "spread": one.spread,
+                    "noise_hu": one.noise_hu,
+                    "bundle_digest": one.bundle_digest,
+                    "reason": one.excluded,
+                    "scored_at": now,
+                    "lease_token": None,
+                    "lease_expires_at": None,
+                }
+                for one in outcomes
+            ],
+            execution_options={"synchronize_session": False},
+        )
+        series_of = {one.frame_id: one.series_id for one in claim_.frames}
+        for one in outcomes:
+            if one.thumbnail is not None and one.score is not None:
+                _keep_thumbnail(connection, one, series_of[one.frame_id], thumbnails_kept)
+        tally.count(
+            connection, "frames", "scored", by=sum(one.score is not None for one in outcomes)
+        )
+        tally.count(connection, "frames", "excluded", by=sum(one.score is None for one in outcomes))
+        return set(series_of.values())
+
+
+def settle_contested(
+    database: Database, claim_: Claim, frame: ClaimedFrame, *, same: bool, reason: str, now: float
+) -> None:
+    """Record what the comparison of a contested object with the known one found.
+
+    Raises LeaseLost when the frame is no longer held.
+    """
+    with database.write() as connection:
+        done = connection.execute(
+            update(FrameRow)
+            .where(FrameRow.id == frame.frame_id, FrameRow.lease_token == claim_.token)
+            .values(
+                state=FrameState.EXCLUDED,
+                reason=reason,
+                scored_at=now,
+                lease_token=None,
+                lease_expires_at=None,
+            )
+        )
+        if not done.rowcount:
+            raise LeaseLost("another worker took the frame over")
+        connection.execute(
+            update(ObjectRow)
+            .where(ObjectRow.id == frame.object_id)
+            .values(state=ObjectState.DUPLICATE if same else ObjectState.CONFLICT, reason=reason)
+        )
+        tally.count(connection, "contested", "duplicate" if same else "conflict")
+
+
+def give_back(database: Database, token: str) -> None:
+    """Return claimed frames to the queue, as a worker does when it is told to stop: the attempt
+    does not count."""
+    with database.write() as connection:
+        connection.execute(
+            update(FrameRow)
+            .where(FrameRow.lease_token == token, FrameRow.state == FrameState.LEASED)
+            .values(
+                state=FrameState.WAITING,
+                attempts=FrameRow.attempts - 1,
+                lease_token=None,
+                lease_expires_at=None,
+            )
+        )
+
+
+def fail(database: Database, token: str) -> None:
+    """Return claimed frames to the queue after a fault; the attempt counts."""
+    with database.write() as connection:
+        connection.execute(
+            update(FrameRow)
+            .where(FrameRow.lease_token == token, FrameRow.state == FrameState.LEASED)
+            .values(lease_expires_at=0.0)
+        )
+
+
+def known_object(database: Database, sop_instance_uid: str) -> tuple[int, str] | None:
+    """The object (id, path) that a contested one of the same UID is compared with."""
+    with database.read() as connection:
+        row = connection.execute(
+            select(ObjectRow.id, ObjectRow.path)
+            .where(
+                ObjectRow.sop_instance_uid == sop_instance_uid,
+                ObjectRow.state.in_([ObjectState.IMAGE, ObjectState.SET_ASIDE]),
+            )
+            .order_by(ObjectRow.id)
+            .limit(1)
+        ).one_or_none()
+    return None if row is None else (row.id, row.path)
+
+
+def retry_dead(database: Database, frame_id: int) -> bool:
+    """Put a dead frame back into the queue and open its series again; False if it is not dead."""
+    with database.write() as connection:
+        revived = connection.execute(
+            update(FrameRow)
+            .where(FrameRow.id == frame_id, FrameRow.state == FrameState.DEAD)
+            .values(state=FrameState.WAITING, attempts=0, reason=None)
+            .returning(FrameRow.series_id)
+        ).scalar_one_or_none()
+        if revived is None:
+            return False
+        connection.execute(
+            update(SeriesRow)
+            .where(SeriesRow.id == revived)
+            .values(state="open", generation=SeriesRow.generation + 1)
+        )
+        return True
+
+
+def _rescue(connection: Connection, max_attempts: int, now: float) -> None:
+    """Take over what dead workers held: back to the queue, or dead after too many attempts."""
+    expired = (FrameRow.state == FrameState.LEASED) & (FrameRow.lease_expires_at <= now)
+    connection.execute(
+        update(FrameRow)
+        .where(expired, FrameRow.attempts >= max_attempts)
+        .values(
+            state=FrameState.DEAD,
+            reason=f"its worker failed {max_attempts} times; see `iqgate letters`",
+            lease_token=None,
+            lease_expires_at=None,
+        )
+    )
+    connection.execute(
+        update(FrameRow)
+        .where(expired)
+        .values(state=FrameState.WAITING, lease_token=None, lease_expires_at=None)
+    )
+
+
+def _keep_thumbnail(connection: Connection, one: FrameOutcome, series_id: int, kept: int) -> None:
+    """Add a thumbnail if its slice is among the series' worst, and drop the best one too many."""
+    assert one.thumbnail is not None
+    better = connection.execute(
+        select(ThumbnailRow.frame_id)
+        .where(
+            ThumbnailRow.series_id == series_id,
+            or_(ThumbnailRow.score <= one.score, ThumbnailRow.frame_id == one.frame_id),
+        )
+        .limit(kept)
+    ).all()
+    if len(better) >= kept:
+        return
+    rows, columns, pixels = one.thumbnail
+    connection.execute(delete(ThumbnailRow).where(ThumbnailRow.frame_id == one.frame_id))
+    connection.execute(
+        insert(ThumbnailRow).values(
+            frame_id=one.frame_id,
+            series_id=series_id,
+            score=one.score,
+            rows=rows,
+            columns=columns,
+            pixels=pixels,
+        )
+    )
+    surplus = connection.execute(
+        select(ThumbnailRow.frame_id)
+        .where(ThumbnailRow.series_id == series_id)
+        .order_by(ThumbnailRow.score, ThumbnailRow.frame_id)
+        .offset(kept)
+    ).scalars()
+    connection.execute(delete(ThumbnailRow).where(ThumbnailRow.frame_id.in_(list(surplus))))

@@ -1,0 +1,190 @@
+"""Which images are scored: a table of rules, each exclusion with its reason in words.
+
+DERIVED in Image Type value 1 excludes nothing by itself: Dixon, trace diffusion, mixed
+dual-energy and lossily copied images carry it, and people read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from pydicom import Dataset
+from pydicom.uid import UID
+
+from models.card import Bundle
+from service import header
+from service.sop_classes import ASSESSABLE, class_name
+
+SMALLEST_SIDE_PIXELS = 64
+
+LOCALIZER = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM", "CT_SOM5 TOP", "SURVIEW", "SCANOGRAM"})
+MIP = frozenset(
+    {"MIP", "MINIP", "MNIP", "MAXIMUM", "MINIMUM", "MAX_IP", "MIN_IP", "PROJECTION IMAGE"}
+)
+MPR = frozenset({"MPR", "CPR", "MPVR", "REFORMATTED", "CURVED", "CURVED_MPR"})
+RENDERING = frozenset({"VRT", "SSD", "VOLUME_RENDERED", "3D", "RENDERING"})
+SCREEN = frozenset(
+    {"SCREEN SAVE", "SCREENSAVE", "DOSE_INFO", "DOSE", "PROT", "CT_SOM5 PROT", "REPORT"}
+)
+SUBTRACTION = frozenset({"SUBTRACTION", "SUBTRACTED", "SUBTRACT", "SUB"})
+ENERGY = frozenset({"VMI", "MONO", "MONOENERGETIC", "MONO_ENERGETIC", "MONOCHROMATIC", "MONOE"})
+MATERIAL = frozenset(
+    {
+        "IODINE", "IODINE_MAP", "IODINE_NO_WATER", "VNC", "VIRTUAL_NON_CONTRAST", "VUE", "VNUE",
+        "CALCIUM", "CALCIUM_SUPPRESSED", "URIC_ACID", "BONE_MARROW", "Z_EFF", "ZEFF",
+        "EFF_ATOMIC_NUM", "ELECTRON_DENSITY", "ELECTRON DENSITY", "RHO_Z",
+        "MATERIAL_SPECIFIC", "MATERIAL_FRACTIONAL", "MATERIAL_REMOVED", "OVERLAY",
+    }
+)  # fmt: skip
+MAP = frozenset(
+    {
+        "ADC", "APPARENT_DIFFUSION", "DIFFUSION_ADC", "FA", "FRACTIONAL_ANISOTROPY", "EADC",
+        "CBF", "CBV", "MTT", "TTP", "TMAX", "RCBF", "RCBV", "PBP", "PARAMETRIC",
+        "QUANTITY", "T1 MAP", "T1_MAP", "T2 MAP", "T2_MAP", "T2_STAR MAP", "R2_STAR", "B0 MAP",
+        "FIELD_MAP", "STD_DEVIATION", "KTRANS",
+    }
+)  # fmt: skip
+MOSAIC = frozenset({"MOSAIC"})
+
+_DESCRIPTIONS: tuple[tuple[str, frozenset[str]], ...] = (
+    ("a maximum or minimum intensity projection", frozenset({"mip", "minip"})),
+    ("a multiplanar reformat", frozenset({"mpr"})),
+    ("a virtual monoenergetic image", frozenset({"vmi", "monoenergetic", "mono+"})),
+    ("a material map (iodine, virtual non-contrast, …)", frozenset({"iodine", "vnc"})),
+    ("a subtraction", frozenset({"subtraction", "subtracted"})),
+)
+"""Vendors that leave Image Type bare say it in Series Description, as a word of its own."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An image's header as the rules look at it: everything upper case but the description."""
+
+    ds: Dataset
+    sop_class_uid: UID
+    modality: str
+    image_type: tuple[str, ...]
+    description_words: frozenset[str]
+    names: tuple[str, ...]
+
+    @classmethod
+    def from_header(cls, ds: Dataset) -> Candidate:
+        """From a frame's header (`frame.frame_header`)."""
+        description = header.text(ds, "SeriesDescription").lower()
+        for mark in "_-,;/()":
+            description = description.replace(mark, " ")
+        return cls(
+            ds=ds,
+            sop_class_uid=UID(header.text(ds, "SOPClassUID")),
+            modality=header.text(ds, "Modality", 16).upper(),
+            image_type=header.values(ds, "FrameType") or header.values(ds, "ImageType"),
+            description_words=frozenset(description.split()),
+            names=tuple(
+                header.text(ds, keyword).lower()
+                for keyword in ("PatientName", "StudyDescription", "SeriesDescription")
+            ),
+        )
+
+    def says(self, terms: frozenset[str]) -> bool:
+        """Whether Image Type names one of `terms`, in value 3 or later."""
+        return any(value in terms for value in self.image_type[2:])
+
+    def quality_control(self) -> bool:
+        """Quality Control Subject (PS3.3 C.7.1.1), Quality Control Image (C.7.6.1)."""
+        return any(
+            header.text(self.ds, keyword).upper() == "YES"
+            for keyword in ("QualityControlSubject", "QualityControlImage")
+        )
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """One row of the table."""
+
+    name: str
+    reason: str
+    holds: Callable[[Candidate], bool]
+
+
+def _terms(name: str, reason: str, terms: frozenset[str]) -> Exclusion:
+    return Exclusion(name, reason, lambda one: one.says(terms))
+
+
+def _described(reason: str, words: frozenset[str]) -> Exclusion:
+    return Exclusion(
+        f"described-{min(words)}", reason, lambda one: bool(one.description_words & words)
+    )
+
+
+EXCLUSIONS: tuple[Exclusion, ...] = (
+    Exclusion(
+        "class",
+        "its SOP class is not one the gate assesses",
+        lambda one: one.sop_class_uid not in ASSESSABLE,
+    ),
+    Exclusion(
+        "modality",
+        "Modality does not fit the SOP class",
+        lambda one: one.modality != ASSESSABLE.get(one.sop_class_uid),
+    ),
+    Exclusion(
+        "quality-control", "the header marks a quality control object", Candidate.quality_control
+    ),
+    Exclusion(
+        "gate", "it was made by an image quality gate", lambda one: "IQGATE" in one.image_type
+    ),
+    _terms("localizer", "a localizer", LOCALIZER),
+    _terms("mip", "a maximum or minimum intensity projection", MIP),
+    _terms("mpr", "a multiplanar reformat", MPR),
+    _terms("rendering", "a volume or surface rendering", RENDERING),
+    _terms("screen", "a screen capture or dose page", SCREEN),
+    _terms("subtraction", "a subtraction", SUBTRACTION),
+    _terms("energy", "a virtual monoenergetic image", ENERGY),
+    _terms("material", "a material map (iodine, virtual non-contrast, …)", MATERIAL),
+    _terms("map", "a parametric map", MAP),
+    _terms("phase", "a phase image", frozenset({"P", "PHASE MAP"})),
+    Exclusion(
+        # PERFUSION is also the flavour of a perfusion study's source images (PS3.3 C.8.16.1.3)
+        "perfusion-map",
+        "a parametric map",
+        lambda one: one.image_type[:1] == ("DERIVED",) and one.says(frozenset({"PERFUSION"})),
+    ),
+    _terms("mosaic", "a mosaic of slices in one image", MOSAIC),
+    Exclusion(
+        "colour",
+        "not a grey-scale image",
+        lambda one: (
+            header.text(one.ds, "PhotometricInterpretation").upper()
+            not in ("MONOCHROME1", "MONOCHROME2")
+        ),
+    ),
+    Exclusion(
+        "small",
+        f"smaller than {SMALLEST_SIDE_PIXELS} pixels",
+        lambda one: (
+            min(header.integer(one.ds, "Rows") or 0, header.integer(one.ds, "Columns") or 0)
+            < SMALLEST_SIDE_PIXELS
+        ),
+    ),
+    *(_described(reason, words) for reason, words in _DESCRIPTIONS),
+)
+
+
+def reason_to_exclude(candidate: Candidate, name_patterns: Sequence[str]) -> str | None:
+    """Why this image is not scored, or None. `name_patterns` mark phantoms (shell style)."""
+    for rule in EXCLUSIONS:
+        if rule.holds(candidate):
+            if rule.name == "class":
+                return f"{class_name(candidate.sop_class_uid)} objects are not assessed"
+            return rule.reason
+    for name in candidate.names:
+        if any(fnmatchcase(name, pattern) for pattern in name_patterns):
+            return "a phantom, by a name pattern of the configuration"
+    return None
+
+
+def bundle_for(candidate: Candidate, bundles: Sequence[Bundle]) -> Bundle | None:
+    """The bundle that scores this image: the first of its modality, in order of name."""
+    return next((one for one in bundles if one.card.modality == candidate.modality), None)
