@@ -1,0 +1,1 @@
+"""The networks the trainer fits and exports; torch lives here and nowhere else in `models`."""

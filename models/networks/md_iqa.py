@@ -1,0 +1,236 @@
+"""MD-IQA: a dual-branch alignment network that regresses Gaussian score vectors.
+
+Source: the MD-IQA paper (multi-scale distributions regression and dual-branch alignment for
+low-dose CT), sections 2.2 and 2.3. No code of it was published. What the paper states is built as
+stated: ViT and CNN features, offsets for a deformable convolution predicted from the ViT's,
+attention on the aligned CNN features, patchwise vectors f′ weighted by w = sigmoid of a
+convolution of f′ and normalised (equation 2), K Gaussian vectors of N points (equation 1).
+
+What it leaves open, and what was chosen here:
+
+- N = 81, so that a point is 0.05 of a score (labels come in steps of 0.2 or finer).
+- K = 3, τ = 0.02, 0.04, 0.08: from one label step to a whole grade of blur (σ = 0.08…0.32).
+- ViT maps: after each of four equal parts of its depth, all concatenated for the offsets, as in
+  AHIQ, the nearest published relative; the last alone is fused.
+- CNN maps: the later stages, average-pooled to the ViT's grid, concatenated, mixed by 1×1.
+  Pooling keeps the mean energy of a texture, which is what noise is.
+- One deformable 3×3 convolution, offsets starting at zero (a plain convolution at first).
+- "Attention layers": channel then spatial attention (CBAM, timm's).
+- Two 3×3 convolutions between fused features and f′.
+- f′ and the vector Y of equation 2 are logarithms. The logarithm of a Gaussian is a parabola,
+  which a convolution makes easily and averages stay; exp(Y − max Y) has the peak one of
+  equation 1, and softmax(Y) is the same curve as a density, for the KL term.
+- Batch normalisation after the new convolutions: they learn from scratch.
+
+Preset `paper` takes timm's ViT-B/16 and ConvNeXt-B with their ImageNet weights where these can be
+had. Preset `compact` learns from scratch on a CPU: a narrow residual net with batch norm, and a
+small ViT that reads its tokens from the first stage of that net.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+import torch
+from timm.layers.cbam import CbamModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.networks import gaussian
+from models.networks.deformable import DeformableConv
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes of one MD-IQA.
+
+    cnn, cnn_options: a timm model that tells its stages apart, and what it is built with;
+    cnn_stages: which of them are aligned, by timm's index; vit, vit_options: a timm ViT;
+    vit_reads: the index of the CNN stage it reads its tokens from, or None for the picture;
+    aligned, hidden: channels of the aligned features and of the score head.
+    """
+
+    channels: int
+    side: int
+    cnn: str
+    cnn_options: dict[str, Any]
+    cnn_stages: tuple[int, ...]
+    vit: str
+    vit_options: dict[str, Any]
+    vit_reads: int | None
+    aligned: int
+    hidden: int
+    count: int = 81
+    taus: tuple[float, ...] = (0.02, 0.04, 0.08)
+    highest: float = 4.0
+
+
+PRESETS = {
+    "paper": Preset(
+        channels=3,
+        side=224,
+        cnn="convnext_base",
+        cnn_options={},
+        cnn_stages=(0, 1, 2, 3),
+        vit="vit_base_patch16_224",
+        vit_options={},
+        vit_reads=None,
+        aligned=512,
+        hidden=512,
+    ),
+    "compact": Preset(
+        channels=1,
+        side=256,
+        cnn="resnet10t",
+        cnn_options={"channels": (40, 80, 160, 160), "stem_width": 16},
+        cnn_stages=(1, 2, 3),
+        vit="vit_tiny_patch16_224",
+        vit_options={"patch_size": 4, "embed_dim": 96, "depth": 4, "num_heads": 4},
+        vit_reads=1,
+        aligned=96,
+        hidden=96,
+    ),
+}
+
+
+class MDIQA(nn.Module):
+    """The network. forward(pictures `[B, C, S, S]`, 0…1) → logits `[B, K, N]`."""
+
+    taus: Tensor
+    scores: Tensor
+
+    def __init__(self, preset: Preset, pretrained: bool = False) -> None:
+        super().__init__()
+        self.preset = preset
+        read = preset.vit_reads
+        stages = sorted({*preset.cnn_stages} | ({read} if read is not None else set()))
+        cnn: Any = timm.create_model(
+            preset.cnn,
+            pretrained=pretrained,
+            features_only=True,
+            in_chans=preset.channels,
+            out_indices=stages,
+            **preset.cnn_options,
+        )
+        widths = dict(zip(stages, cnn.feature_info.channels(), strict=True))
+        strides = dict(zip(stages, cnn.feature_info.reduction(), strict=True))
+        self._stages = stages
+        from_cnn = read is not None
+        vit: Any = timm.create_model(
+            preset.vit,
+            pretrained=pretrained and not from_cnn,
+            in_chans=preset.channels if read is None else widths[read],
+            img_size=preset.side if read is None else preset.side // strides[read],
+            num_classes=0,
+            class_token=not from_cnn,
+            global_pool="" if from_cnn else "token",
+            **preset.vit_options,
+        )
+        self.cnn, self.vit = cnn, vit
+        depth = len(vit.blocks)
+        self._vit_maps = [depth * part // 4 - 1 for part in (1, 2, 3, 4)]
+        self._grid: tuple[int, int] = vit.patch_embed.grid_size
+        embedded: int = vit.embed_dim
+        self.offsets = nn.Conv2d(4 * embedded, 2 * 9, 3, padding=1)
+        nn.init.zeros_(self.offsets.weight)
+        if self.offsets.bias is not None:
+            nn.init.zeros_(self.offsets.bias)
+        total = sum(widths[stage] for stage in preset.cnn_stages)
+        self.mix = _conv(total, preset.aligned, 1)
+        self.align = DeformableConv(preset.aligned, preset.aligned)
+        self.attend = nn.Sequential(
+            nn.BatchNorm2d(preset.aligned), nn.ReLU(), CbamModule(preset.aligned)
+        )
+        self.fuse = nn.Sequential(
+            _conv(preset.aligned + embedded, preset.hidden, 3),
+            _conv(preset.hidden, preset.hidden, 3),
+        )
+        out = len(preset.taus) * preset.count
+        self.score = nn.Conv2d(preset.hidden, out, 1)
+        self.weigh = nn.Conv2d(out, out, 1)
+        self.register_buffer("taus", torch.tensor(preset.taus), persistent=False)
+        self.register_buffer(
+            "scores", gaussian.points(preset.count, preset.highest), persistent=False
+        )
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        patches, weights = self.patches(pictures)
+        # Equation 2.
+        total = (weights * patches).sum(dim=(-2, -1)) / weights.sum(dim=(-2, -1))
+        return self._vectors(total)
+
+    def patches(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """f′ and w of equation 2, both `[B, K·N, h, w]`."""
+        features = dict(zip(self._stages, self.cnn(pictures), strict=True))
+        read = self.preset.vit_reads
+        tokens = self.vit.forward_intermediates(
+            pictures if read is None else features[read],
+            indices=self._vit_maps,
+            norm=True,
+            intermediates_only=True,
+            output_fmt="NCHW",
+        )
+        pooled = [self._pool(features[stage]) for stage in self.preset.cnn_stages]
+        mixed = self.mix(torch.cat(pooled, dim=1))
+        aligned = self.attend(self.align(mixed, self.offsets(torch.cat(tokens, dim=1))))
+        fused = self.fuse(torch.cat([aligned, tokens[-1]], dim=1))
+        patches = self.score(fused)
+        return patches, torch.sigmoid(self.weigh(patches))
+
+    def targets(self, scores: Tensor) -> Tensor:
+        """Equation 1 for scores `[B]`: the vectors `[B, K, N]` this network should return."""
+        return gaussian.target_vectors(scores, self.taus, self.preset.count, self.preset.highest)
+
+    def _pool(self, features: Tensor) -> Tensor:
+        H, W = features.shape[-2:]
+        rows, columns = self._grid
+        if H % rows == 0 and W % columns == 0:
+            return F.avg_pool2d(features, (H // rows, W // columns))
+        return F.interpolate(features, self._grid, mode="bilinear", align_corners=False)
+
+    def _vectors(self, stacked: Tensor) -> Tensor:
+        return stacked.reshape(-1, len(self.preset.taus), self.preset.count)
+
+
+class Served(nn.Module):
+    """What is exported: pictures `[B, C, S, S]` → score `[B]`, map `[B, h, w]`, spread `[B]`.
+
+    The score is the expectation around the peak, for an argmax of 0.05 steps would jump where two
+    points are nearly even. The map is the same expectation of every patch's own vectors.
+    """
+
+    def __init__(self, network: MDIQA) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        network = self.network
+        patches, weights = network.patches(pictures)
+        total = (weights * patches).sum(dim=(-2, -1)) / weights.sum(dim=(-2, -1))
+        logits = network._vectors(total)
+        rows, columns = network._grid
+        K, N = len(network.preset.taus), network.preset.count
+        by_patch = patches.reshape(-1, K, N, rows * columns).permute(0, 3, 1, 2)
+        score_map = gaussian.expected_score(by_patch, network.scores)
+        return (
+            gaussian.expected_score(logits, network.scores),
+            score_map.reshape(-1, rows, columns),
+            gaussian.spread(logits, network.scores),
+        )
+
+
+def build(preset: str, pretrained: bool = False) -> MDIQA:
+    """MD-IQA of a named preset. Raises KeyError naming the presets there are."""
+    if preset not in PRESETS:
+        raise KeyError(f"MD-IQA has no preset {preset!r}; it has {', '.join(PRESETS)}")
+    return MDIQA(PRESETS[preset], pretrained)
+
+
+def _conv(channels: int, out_channels: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, out_channels, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+    )

@@ -1,0 +1,7 @@
+"""The trainer: from clean DICOM slices to a bundle the gate can serve.
+
+In the order things happen: `datasets` reads slices, `projection` and `degradations` make worse
+scans of them, `targets` scores what was lost, `simulation` caches both, `losses`, `loop` and
+`checkpoints` train a network, `metrics` and `evaluation` measure it, `export` writes the bundle.
+`phantom` makes a chest to try a gate on. Nothing here is imported by the service.
+"""

@@ -1,0 +1,195 @@
+"""`python -m trainer`: from clean slices to a bundle.
+
+    phantom    write a digital chest as two DICOM series, one good and one under-dosed
+    simulate   degrade, draw and score the clean slices of a recipe
+    calibrate  print the recipe's target knots as the sources give them
+    fit        train the recipe's network on a simulated set
+    evaluate   measure a bundle, or a run, on a simulated set
+    export     write a run as a bundle
+
+Exit status: 0 done, 2 bad usage, recipe or data. torch is imported only by what needs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+DEFAULT_RECIPE = Path("conf/recipes/ct-md-iqa-compact.toml")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        options.run_command(options)
+    except (ValueError, KeyError, OSError) as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from trainer.phantom_series import write_demo
+
+    for folder, count in write_demo(options.out, options.slices, options.seed_uids):
+        print(f"{folder}: {count} slices")
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    from rich.progress import Progress, TextColumn
+
+    from trainer.recipe import load_recipe
+    from trainer.simulation import simulate
+
+    recipe = load_recipe(options.recipe)
+    sources = [recipe.source(name) for name in options.source] or list(recipe.sources)
+    with Progress(TextColumn("{task.description}: {task.completed} slices")) as progress:
+        tasks = {source.name: progress.add_task(source.name, total=None) for source in sources}
+        count = simulate(
+            recipe,
+            options.root,
+            sources,
+            options.out,
+            grid=options.grid,
+            every=options.every,
+            processes=options.processes,
+            report=lambda name, done: progress.update(tasks[name], completed=done),
+        )
+    print(f"{options.out}: {count} pictures")
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from trainer.recipe import load_recipe
+    from trainer.simulation import calibrate
+
+    knots = calibrate(load_recipe(options.recipe), options.root, options.every)
+    for name, values in knots.items():
+        print(f'[[targets]]\nname = "{name}"\nknots = {[round(value, 4) for value in values]}\n')
+
+
+def _fit(options: argparse.Namespace) -> None:
+    from rich.progress import Progress
+
+    from trainer import loop
+    from trainer.datasets import read_set
+    from trainer.recipe import load_recipe
+
+    recipe = load_recipe(options.recipe)
+    train = read_set(options.data)
+    if options.without:
+        recipe.source(options.without)
+        train = train.of_sources({source.name for source in recipe.sources} - {options.without})
+    validation = read_set(options.validation) if options.validation else None
+    with Progress() as progress:
+        task = progress.add_task("fit", total=recipe.fit.epochs)
+
+        def report(epoch: loop.Epoch) -> None:
+            srocc = "" if epoch.srocc is None else f" SROCC {epoch.srocc:.4f}"
+            progress.console.print(f"epoch {epoch.number}: loss {epoch.loss:.4f}{srocc}")
+            progress.update(task, completed=epoch.number)
+
+        loop.fit(recipe, train, validation, options.run, without=options.without, report=report)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from trainer.datasets import read_set
+    from trainer.evaluation import evaluate, figures
+
+    data = read_set(options.data)
+    if options.bundle:
+        result: dict[str, Any] = evaluate(options.bundle, data, options.threads)
+    else:
+        from trainer import loop
+
+        network, _, _ = loop.load_network(options.run)
+        estimates = loop.estimates(network, data.pictures)
+        result = {name: figures(scores.numpy(), data) for name, scores in estimates.items()}
+    print(json.dumps(result, indent=None if options.json else 2))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from trainer import loop
+    from trainer.datasets import read_set
+    from trainer.export import export
+
+    network, recipe, configuration = loop.load_network(options.run)
+    data = read_set(options.data).of_sources(set(configuration["pictures"]))
+    measured = {
+        title: json.loads(Path(path).read_text("utf-8"))
+        for title, _, path in (pair.partition("=") for pair in options.measured)
+    }
+    export(network, recipe, data, configuration, measured, options.out)
+    print(options.out)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m trainer", description="Train and export the networks that the gate serves."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    phantom = commands.add_parser("phantom", help="write a digital chest as two DICOM series")
+    phantom.add_argument("out", type=Path)
+    phantom.add_argument("--slices", type=int, default=24, help="per series (default 24)")
+    phantom.add_argument("--seed-uids", help="make UIDs from this text instead of fresh ones")
+    phantom.set_defaults(run_command=_phantom)
+
+    simulate = commands.add_parser("simulate", help="degrade, draw and score clean slices")
+    _recipe_arguments(simulate)
+    simulate.add_argument("--out", type=Path, required=True, help="folder of the simulated set")
+    simulate.add_argument("--source", action="append", default=[], help="only this source")
+    simulate.add_argument(
+        "--grid", action="store_true", help="the recipe's fixed severities, for evaluation"
+    )
+    simulate.add_argument("--every", type=int, default=1, help="one slice in so many")
+    simulate.add_argument("--processes", type=int, default=2)
+    simulate.set_defaults(run_command=_simulate)
+
+    calibrate = commands.add_parser("calibrate", help="print the target knots")
+    _recipe_arguments(calibrate)
+    calibrate.add_argument("--every", type=int, default=8, help="one slice in so many")
+    calibrate.set_defaults(run_command=_calibrate)
+
+    fit = commands.add_parser("fit", help="train the recipe's network; resumes what --run holds")
+    fit.add_argument("--recipe", type=Path, default=DEFAULT_RECIPE)
+    fit.add_argument("--data", type=Path, required=True, help="simulated set")
+    fit.add_argument("--run", type=Path, required=True, help="folder of the run")
+    fit.add_argument("--without", help="leave this source out")
+    fit.add_argument("--validation", type=Path, help="simulated set to watch, never to choose by")
+    fit.set_defaults(run_command=_fit)
+
+    evaluate = commands.add_parser("evaluate", help="measure a bundle or a run")
+    measured = evaluate.add_mutually_exclusive_group(required=True)
+    measured.add_argument("--bundle", type=Path, help="by ONNX Runtime")
+    measured.add_argument("--run", type=Path, help="by PyTorch: expectation and the paper's argmax")
+    evaluate.add_argument("--data", type=Path, required=True, help="simulated set")
+    evaluate.add_argument("--threads", type=int, default=2)
+    evaluate.add_argument("--json", action="store_true", help="on one line")
+    evaluate.set_defaults(run_command=_evaluate)
+
+    export = commands.add_parser("export", help="write a run as a bundle")
+    export.add_argument("--run", type=Path, required=True)
+    export.add_argument("--data", type=Path, required=True, help="the set it was trained on")
+    export.add_argument("--out", type=Path, required=True, help="folder of the bundle")
+    export.add_argument(
+        "--measured",
+        action="append",
+        default=[],
+        metavar="TITLE=FILE",
+        help="figures that `evaluate --json` wrote, for the card",
+    )
+    export.set_defaults(run_command=_export)
+    return parser
+
+
+def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--recipe", type=Path, default=DEFAULT_RECIPE)
+    parser.add_argument("--root", type=Path, help="the folder that the recipe's folders are in")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

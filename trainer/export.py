@@ -1,0 +1,226 @@
+"""From a trained run to a bundle: `model.onnx`, `golden.npz`, `card.toml`.
+
+Weights are rounded to FP16 before anything is compared, and stored so with a Cast beside each,
+which ONNX Runtime folds away when it loads: half the size, the same FP32 arithmetic.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from models.card import CARD_NAME, GOLDEN_NAME, MODEL_NAME, file_sha256, load_bundle
+from models.networks.md_iqa import MDIQA, Served
+from trainer.datasets import SimulatedSet
+from trainer.evaluation import session
+from trainer.recipe import Recipe
+
+OPSET = 18
+OUTPUTS = ("score", "map", "spread")
+PARITY = 1e-4
+GOLDEN_TOLERANCE = 1e-3
+GOLDEN_PICTURES = 6
+
+
+class ExportError(RuntimeError):
+    """The exported graph does not compute what the network computes."""
+
+
+def export(
+    network: MDIQA,
+    recipe: Recipe,
+    data: SimulatedSet,
+    configuration: Mapping[str, Any],
+    measured: Mapping[str, Any],
+    folder: Path,
+) -> None:
+    """Write a bundle. The same network, recipe and data give the same bytes.
+
+    data: the set the network was trained on; golden pictures are taken from it. configuration:
+    the run's (`pictures`, `slices` and `without`). Raises ExportError where ONNX Runtime and
+    PyTorch differ by more than PARITY.
+    """
+    round_weights(network)
+    served = Served(network.eval())
+    pictures = golden_pictures(data)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_onnx(served, pictures[:2], folder / MODEL_NAME)
+    with torch.no_grad():
+        expected = dict(
+            zip(OUTPUTS, (out.numpy() for out in served(torch.from_numpy(pictures))), strict=True)
+        )
+    check_parity(folder / MODEL_NAME, pictures, expected)
+    np.savez_compressed(
+        folder / GOLDEN_NAME,
+        input=pictures,
+        tolerance=np.float32(GOLDEN_TOLERANCE),
+        **expected,
+    )
+    sha256 = {name: file_sha256(folder / name) for name in (MODEL_NAME, GOLDEN_NAME)}
+    text = card_text(recipe, pictures.shape[1:], configuration, measured, sha256)
+    (folder / CARD_NAME).write_text(text, "utf-8")
+    load_bundle(folder)
+
+
+def round_weights(network: torch.nn.Module) -> None:
+    """Round matrices and kernels to FP16 values in place; vectors and statistics stay FP32."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                parameter.copy_(parameter.half().float())
+
+
+def golden_pictures(data: SimulatedSet) -> Any:
+    """Pictures `[GOLDEN_PICTURES, C, H, W]` float32 from the best target to the worst.
+
+    The trainer's own chests are preferred: their pictures need nobody's licence.
+    """
+    own = [i for i, entry in enumerate(data.entries) if entry.source == "iqgate-chest"]
+    chosen = own if len(own) >= GOLDEN_PICTURES else list(range(len(data.entries)))
+    chosen.sort(key=lambda i: -data.entries[i].target)
+    places = np.linspace(0, len(chosen) - 1, GOLDEN_PICTURES).round().astype(int)
+    return np.asarray(data.pictures[[chosen[place] for place in places]], np.float32)
+
+
+def write_onnx(served: Served, example: Any, path: Path) -> None:
+    """Export with a dynamic batch, weights stored as FP16."""
+    with warnings.catch_warnings():
+        # The exporter warns about its own deprecations; they say nothing about this graph.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            served,
+            (torch.from_numpy(example),),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["input"],
+            output_names=list(OUTPUTS),
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            optimize=True,
+            verbose=False,
+        )
+    if program is None:
+        raise ExportError("torch.onnx.export returned no program")
+    model = program.model_proto
+    _store_as_fp16(model)
+    _strip(model)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def check_parity(model: Path, pictures: Any, expected: Mapping[str, Any]) -> None:
+    """Raises ExportError naming the output that differs from PyTorch's by more than PARITY."""
+    running = session(model)
+    got = running.run(list(OUTPUTS), {"input": pictures})
+    # One picture alone too: a graph that baked in its batch would fail here.
+    alone = running.run(list(OUTPUTS), {"input": pictures[:1]})
+    for name, values, first in zip(OUTPUTS, got, alone, strict=True):
+        worst = max(
+            float(np.abs(values - expected[name]).max()),
+            float(np.abs(first - expected[name][:1]).max()),
+        )
+        if worst > PARITY:
+            raise ExportError(f"{model}: {name} differs from PyTorch by {worst:.2g} > {PARITY}")
+
+
+def card_text(
+    recipe: Recipe,
+    input_shape: tuple[int, ...],
+    configuration: Mapping[str, Any],
+    measured: Mapping[str, Any],
+    sha256: Mapping[str, str],
+) -> str:
+    """The bundle's `card.toml`, as `models.card` reads it."""
+    without = configuration.get("without")
+    name = recipe.name + (f"-without-{without}" if without else "")
+    render, scale = recipe.render, recipe.scale
+    lines = [
+        f"name = {_toml(name)}",
+        f"version = {_toml(recipe.version)}",
+        f"architecture = {_toml(recipe.architecture)}",
+        f"preset = {_toml(recipe.preset)}",
+        f"modality = {_toml(recipe.modality)}",
+        f"input_shape = {_toml(list(input_shape))}",
+        f"outputs = {_toml(list(OUTPUTS))}",
+        "limitations = [",
+        *(f"  {_toml(line)}," for line in recipe.limitations),
+        "]",
+        "",
+        "[render]",
+        f"kind = {_toml(render.kind)}",
+        f"rows = {render.rows}",
+        f"columns = {render.columns}",
+        f"window_center_hu = {_toml(render.window_center_hu)}",
+        f"window_width_hu = {_toml(render.window_width_hu)}",
+        "",
+        "[scale]",
+        f"worst = {_toml(scale.worst)}",
+        f"best = {_toml(scale.best)}",
+        f"meaning = {_toml(scale.meaning)}",
+    ]
+    for source_name, images in sorted(configuration["pictures"].items()):
+        source = recipe.source(source_name)
+        lines += [
+            "",
+            "[[training]]",
+            f"name = {_toml(source.name)}",
+            f"licence = {_toml(source.licence)}",
+            f"images = {images}",
+            f"attribution = {_toml(source.attribution)}",
+        ]
+    for title, table in measured.items():
+        lines += ["", f"[measured.{json.dumps(title)}]"]
+        lines += [f"{key} = {_toml(value)}" for key, value in table.items()]
+    lines += ["", "[sha256]"]
+    lines += [f"{json.dumps(file)} = {_toml(digest)}" for file, digest in sorted(sha256.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _store_as_fp16(model: onnx.ModelProto) -> None:
+    """Replace large FP32 initialisers that are exact in FP16 by FP16 ones with a Cast each."""
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        halves = values.astype(np.float16)
+        if values.size < 64 or not np.array_equal(halves.astype(np.float32), values):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(halves, f"{name}.fp16"))
+        casts.append(
+            helper.make_node("Cast", [f"{name}.fp16"], [name], f"{name}.cast", to=TensorProto.FLOAT)
+        )
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Drop what describes the exporting machine: stack traces, paths, inferred shapes."""
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    del model.graph.value_info[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for tensor in model.graph.initializer:
+        del tensor.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output):
+        del value.metadata_props[:]
+
+
+def _toml(value: Any) -> str:
+    """A TOML literal of a string, number or list of them (JSON's are also TOML's)."""
+    if isinstance(value, float):
+        return repr(round(value, 4)) if value == value else "nan"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
