@@ -1,7 +1,7 @@
 """Content items of a Structured Report, one function a value type (PS3.3 C.17.3, C.18).
 
-Written here rather than with highdicom's classes: those refuse the UIDs and the text that
-real headers hold, read the clock, and take twenty times as long.
+Written here rather than with highdicom's classes, which refuse the UIDs and character sets that
+real headers hold and read the clock; docs/report.md says more.
 """
 
 from __future__ import annotations
@@ -86,9 +86,10 @@ def code(name: Code, value: Code, relationship: str = CONTAINS) -> Dataset:
 
 
 def text(name: Code, value: str, relationship: str = CONTAINS) -> Dataset:
-    """A TEXT, without control characters; the value must not be blank."""
+    """A TEXT, without control characters or lone surrogates; the value must not be blank."""
+    encodable = value.encode("utf-8", errors="replace").decode("utf-8")
     item = _item("TEXT", name, relationship)
-    put(item, "TextValue", _CONTROL.sub(" ", value).strip())
+    put(item, "TextValue", _CONTROL.sub(" ", encodable).strip())
     return item
 
 

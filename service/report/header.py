@@ -16,6 +16,7 @@ from typing import Final
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
@@ -29,7 +30,7 @@ _OFFSET: Final = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
 _DECIMAL: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _UNREADABLE: Final = (
     ValueError, TypeError, KeyError, AttributeError, NotImplementedError, OverflowError, EOFError,
-    struct.error,
+    OSError, RecursionError, BytesLengthException, struct.error,
 )  # fmt: skip
 """What pydicom raises, as seen, when it converts a damaged value or sequence."""
 
@@ -54,7 +55,8 @@ def _raw_values(header: Dataset, keyword: str, charset: Sequence[str]) -> list[s
 
 def _as_text(value: object, charset: Sequence[str]) -> str:
     if isinstance(value, PersonName):
-        value = value.original_string
+        held = value.original_string  # bytes as read; None in a name made from text
+        value = held if isinstance(held, bytes) else str(value)
     if isinstance(value, bytes):
         return decode(value, charset)
     text = str(value)

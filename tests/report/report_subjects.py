@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from io import BytesIO
@@ -25,6 +26,7 @@ from service.judge.evidence import (
 from service.report.identity import named_uid
 from service.report.structured_report import SrClass, build_structured_report
 from service.report.subject import Gate, Predecessor, ReportedSeries
+from service.report.summary_image import build_summary_image
 
 NOW = datetime(2025, 3, 4, 14, 5, 6, 789000, tzinfo=timezone(timedelta(hours=1)))
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -96,7 +98,9 @@ def raw_header(*changes: tuple[str, str, bytes], base: Dataset | None = None) ->
     meta.add_new(0x00020010, "UI", "1.2.840.10008.1.2.1")
     head = BytesIO()
     write_file_meta_info(head, FileMetaDataset(meta), enforce_standard=False)
-    return dcmread(BytesIO(b"\0" * 128 + b"DICM" + head.getvalue() + body))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, on what is damaged by intent
+        return dcmread(BytesIO(b"\0" * 128 + b"DICM" + head.getvalue() + body))
 
 
 def slices(count: int, *, stack: str = "", start: int = 0) -> tuple[SliceScore, ...]:
@@ -200,4 +204,15 @@ def structured_report(
         now=NOW,
         predecessor=predecessor,
         sop_class=sop_class,
+    )
+
+
+def summary_image(series: ReportedSeries) -> bytes:
+    """The summary image of one series, with UIDs and a time of our own."""
+    return build_summary_image(
+        series,
+        gate=GATE,
+        sop_instance_uid=named_uid("picture"),
+        series_instance_uid=named_uid("picture series"),
+        now=NOW,
     )
