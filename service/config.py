@@ -10,7 +10,7 @@ import ipaddress
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -237,22 +237,28 @@ def packaged(name: str) -> Path:
     return installed if installed.exists() else here.parent / "conf" / name
 
 
-def load_settings(path: Path) -> Settings:
-    """Read the configuration file. Relative paths in it are relative to it.
+def load_settings(path: Path | None) -> Settings:
+    """Read the configuration file, or the environment alone. Relative paths in the file are
+    relative to it.
 
     Raises ConfigError naming the file and every wrong setting.
     """
+    if path is None:
+        return _settings("environment", {}, Path.cwd())
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
+    return _settings(str(path), table, path.absolute().parent)
+
+
+def _settings(source: str, table: dict[str, Any], base: Path) -> Settings:
     try:
-        settings = Settings(**table)
+        return _anchored(Settings(**table), base)
     except ValidationError as error:
-        raise ConfigError(_explain(path, error)) from error
-    return _anchored(settings, path.absolute().parent)
+        raise ConfigError(_explain(source, error)) from error
 
 
 def _anchored(settings: Settings, base: Path) -> Settings:
@@ -273,7 +279,7 @@ def _anchored(settings: Settings, base: Path) -> Settings:
     )
 
 
-def _explain(path: Path, error: ValidationError) -> str:
+def _explain(source: str, error: ValidationError) -> str:
     lines = []
     for fault in error.errors():
         name = ".".join(str(part) for part in fault["loc"]) or "settings"
@@ -284,5 +290,5 @@ def _explain(path: Path, error: ValidationError) -> str:
                 hint = "is not a setting; conf/iqgate.toml lists them all"
             case _:
                 hint = f"{fault['msg']} (got {fault['input']!r})"
-        lines.append(f"{path}: {name}: {hint}")
+        lines.append(f"{source}: {name}: {hint}")
     return "\n".join(lines)

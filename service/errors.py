@@ -6,6 +6,7 @@
     ├── ConfigError             a setting, a policy or a bundle is wrong; the operator must act
     ├── RetryableError          the same call may succeed later
     │   ├── PacsUnavailable     no association, or the peer is out of resources
+    │   ├── FolderUnavailable   the reports folder cannot be written
     │   └── LeaseLost           another worker took the work over
     ├── PacsRefused             the peer answered and will not take this object
     └── RejectedInput           this object will never be scored; the message is its reason
@@ -33,6 +34,10 @@ class RetryableError(IqgateError):
 
 class PacsUnavailable(RetryableError):
     """No association could be made, or the peer is out of resources (0xA7xx)."""
+
+
+class FolderUnavailable(RetryableError):
+    """The reports folder cannot be written."""
 
 
 class LeaseLost(RetryableError):

@@ -26,7 +26,8 @@ class IssuedReport:
 class NewReport:
     """A built DICOM object. `kind` is `structured-report` or `summary-image`.
 
-    `scope_uid` is the study or series it is on; `predecessor_id` the report whose place it takes, as `last_attempted` gave it.
+    `scope_uid` is the study or series it is on; `predecessor_id` the report whose place
+    it takes, as `last_attempted` gave it.
     """
 
     kind: str

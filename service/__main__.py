@@ -1,0 +1,310 @@
+"""The `iqgate` command: wiring only."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from models.card import CardError, load_bundles
+from service import log
+from service.config import VERSION, Peer, Settings, load_settings
+from service.errors import ConfigError, IqgateError
+from service.ledger.database import Database
+
+EXIT_OK, EXIT_NOT_ALL, EXIT_USAGE = 0, 1, 2
+DEFAULT_CONFIGS = (Path("iqgate.toml"), Path("/etc/iqgate/iqgate.toml"))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; its exit status."""
+    arguments = _parser().parse_args(argv)
+    log.configure(logging.INFO if arguments.logs else logging.WARNING)
+    try:
+        status: int = arguments.run(arguments)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+    except IqgateError as error:
+        print(error, file=sys.stderr)
+        return EXIT_NOT_ALL
+    except OSError as error:
+        print(f"{error.filename or 'system'}: {error.strerror}", file=sys.stderr)
+        return EXIT_NOT_ALL
+    return status
+
+
+def _settings(arguments: argparse.Namespace) -> tuple[Settings, Path | None]:
+    """The settings and the file they come from; the environment alone where there is none."""
+    config = arguments.config or _path_from_environment()
+    config = config or next((path for path in DEFAULT_CONFIGS if path.exists()), None)
+    return load_settings(config), config
+
+
+def _path_from_environment() -> Path | None:
+    named = os.environ.get("IQGATE_CONFIG")
+    return Path(named) if named else None
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from service.serve import serve
+
+    settings, config = _settings(arguments)
+    return serve(settings, config)
+
+
+def _role(name: str) -> Callable[[argparse.Namespace], int]:
+    def run(arguments: argparse.Namespace) -> int:
+        settings, _ = _settings(arguments)
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        if arguments.supervised:
+            threading.Thread(target=_end_with_supervisor, daemon=True).start()
+        else:
+            database = Database(settings.database_url)
+            database.upgrade()
+            database.dispose()
+        match name:
+            case "receive":
+                from service.receive import role as room
+            case "score":
+                from service.score import role as room  # type: ignore[no-redef]
+            case "deliver":
+                from service.deliver import role as room  # type: ignore[no-redef]
+            case _:
+                from service.watch import role as room  # type: ignore[no-redef]
+        try:
+            room.run(settings)
+        except OSError as error:
+            raise ConfigError(f"{name} cannot start: {error}") from error
+        return EXIT_OK
+
+    return run
+
+
+def _end_with_supervisor() -> None:
+    """Stop when the supervisor's end of our standard input closes, however it went away."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _assess(arguments: argparse.Namespace) -> int:
+    from service import assess
+    from service.score.conclude import gate_identity
+    from service.score.role import load_policy
+    from service.score.scorer import Scorer
+
+    if arguments.config is not None:
+        settings, _ = _settings(arguments)
+    else:
+        settings = Settings(mode="report", data_dir=Path(tempfile.gettempdir()))
+    missing = [path for path in arguments.paths if not path.exists()]
+    if missing:
+        raise ConfigError(f"{missing[0]}: no such file or folder")
+    policy = load_policy(settings)
+    scorer = Scorer(settings.bundles, settings.score)
+    found, unreadable = assess.gather(arguments.paths)
+    assessed = []
+    for series in found:
+        one = assess.assess(series, scorer, policy, settings)
+        assessed.append(one)
+        if arguments.sr is not None:
+            now = datetime.now(UTC).astimezone()
+            assess.write_report(one, arguments.sr, gate_identity(settings), now)
+        if not arguments.json:
+            print(assess.as_text(one))
+    if arguments.json:
+        entries = [assess.as_json(one) for one in assessed]
+        entries += [assess.unreadable_as_json(one) for one in unreadable]
+        json.dump(entries, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+    else:
+        for bad in unreadable:
+            print(f"{bad.path}: not assessed: {bad.reason}")
+        if not found and not unreadable:
+            print("no files found")
+    complete = bool(found) and not unreadable
+    return EXIT_OK if complete and all(map(assess.was_assessed, assessed)) else EXIT_NOT_ALL
+
+
+def _peer(settings: Settings, name: str | None) -> Peer:
+    """A configured peer by name; the only one, or this gate itself, where none is named."""
+    if name == "self" or (name is None and not settings.deliver.peers):
+        receive = settings.receive
+        return Peer(name="self", ae_title=receive.ae_title, host=receive.host, port=receive.port)
+    for peer in settings.deliver.peers:
+        if name in (None, peer.name):
+            return peer
+    known = ", ".join(["self", *(peer.name for peer in settings.deliver.peers)])
+    raise ConfigError(f"{name}: no such peer in [[deliver.peers]]; configured: {known}")
+
+
+def _echo(arguments: argparse.Namespace) -> int:
+    from service.deliver import store_scu
+
+    settings, _ = _settings(arguments)
+    peer = _peer(settings, arguments.peer)
+    store_scu.echo(peer, settings.deliver.timeout_s)
+    print(f"{peer.ae_title} at {peer.host}:{peer.port} answers")
+    return EXIT_OK
+
+
+def _send(arguments: argparse.Namespace) -> int:
+    from service import assess
+    from service.deliver import store_scu
+
+    settings, _ = _settings(arguments)
+    peer = _peer(settings, arguments.peer)
+    found, unreadable = assess.gather(arguments.paths)
+    paths = [path for series in found for path, *_ in series.files]
+    refused = 0
+    if paths:
+        for path, error in store_scu.send_files(peer, paths, settings.deliver.timeout_s):
+            if error:
+                refused += 1
+                print(f"{path}: {error}", file=sys.stderr)
+    for bad in unreadable:
+        print(f"{bad.path}: not sent: {bad.reason}", file=sys.stderr)
+    print(f"sent {len(paths) - refused} of {len(paths) + len(unreadable)} to {peer.ae_title}")
+    return EXIT_OK if paths and not refused and not unreadable else EXIT_NOT_ALL
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from service.ledger import reading
+
+    settings, _ = _settings(arguments)
+    database = _existing_database(settings)
+    print("\n".join(reading.status_lines(database, datetime.now(UTC).timestamp())))
+    return EXIT_OK
+
+
+def _letters(arguments: argparse.Namespace) -> int:
+    from service.ledger import letters
+
+    settings, _ = _settings(arguments)
+    database = _existing_database(settings)
+    if arguments.action == "list":
+        dead = letters.dead(database)
+        for one in dead:
+            print(f"{one.name}  {one.what}  {one.error}")
+        print(f"{len(dead)} dead letters")
+        return EXIT_OK
+    now = datetime.now(UTC).timestamp()
+    if arguments.action == "retry":
+        failed = [one for one in arguments.names if not letters.retry(database, one, now)]
+    else:
+        failed = [one for one in arguments.names if not letters.drop(database, one)]
+    for name in failed:
+        print(f"{name}: no such dead letter; `iqgate letters list` names them", file=sys.stderr)
+    return EXIT_NOT_ALL if failed else EXIT_OK
+
+
+def _existing_database(settings: Settings) -> Database:
+    if not settings.ledger_url and not (settings.data_dir / "iqgate.db").exists():
+        raise ConfigError(f"{settings.data_dir}: no ledger there yet; start `iqgate serve` first")
+    return Database(settings.database_url)
+
+
+def _bundle(arguments: argparse.Namespace) -> int:
+    from service.score.engines.onnxruntime import OnnxRuntimeEngine
+
+    folder = arguments.bundles or _bundles_folder(arguments)
+    try:
+        bundles = load_bundles(folder)
+    except CardError as error:
+        raise ConfigError(str(error)) from error
+    chosen = [one for one in bundles if arguments.name in (None, one.card.name)]
+    if not chosen:
+        raise ConfigError(f"{folder}: no bundle {arguments.name or ''} there")
+    for one in chosen:
+        card = one.card
+        print(f"{card.name} {card.version}  {card.modality}  {card.architecture}/{card.preset}")
+        if arguments.action == "show":
+            print((one.folder / "card.toml").read_text("utf-8"))
+        if arguments.action == "verify":
+            difference = OnnxRuntimeEngine(one).golden_difference
+            print(f"  golden outputs reproduced: largest difference {difference:.2g}")
+    return EXIT_OK
+
+
+def _bundles_folder(arguments: argparse.Namespace) -> Path:
+    if arguments.config is not None:
+        return _settings(arguments)[0].bundles
+    return Settings(mode="shadow", data_dir=Path(tempfile.gettempdir())).bundles
+
+
+def _db(arguments: argparse.Namespace) -> int:
+    settings, _ = _settings(arguments)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    Database(settings.database_url).upgrade()
+    print(f"{settings.database_url}: the schema is up to date")
+    return EXIT_OK
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from service.demo import demo
+
+    return demo(arguments.sample, arguments.data_dir)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="iqgate",
+        description="A DICOM node that scores the image quality of series as they arrive.",
+        epilog="The configuration is --config FILE, else $IQGATE_CONFIG, else ./iqgate.toml, else "
+        "/etc/iqgate/iqgate.toml, else the environment alone (IQGATE_MODE, IQGATE_DATA_DIR, …).",
+    )
+    parser.add_argument("--version", action="version", version=f"iqgate {VERSION}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(
+        name: str, run: Callable[[argparse.Namespace], int], text: str, *, logs: bool = False
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--config", type=Path, metavar="FILE", help="configuration (TOML)")
+        command.set_defaults(run=run, logs=logs)
+        return command
+
+    add("serve", _serve, "run all roles on this host", logs=True)
+    for name, text in (
+        ("receive", "run the receive role: the Storage SCP"),
+        ("score", "run the score role: slices to scores, series to verdicts"),
+        ("deliver", "run the deliver role: reports to PACS"),
+        ("watch", "run the watch role: metrics, health, pages"),
+    ):
+        role = add(name, _role(name), text, logs=True)
+        role.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    command = add("assess", _assess, "score files or folders: no network, no database")
+    command.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    command.add_argument("--json", action="store_true", help="print one JSON array")
+    command.add_argument("--sr", type=Path, metavar="DIR", help="write Structured Reports here")
+    command = add("echo", _echo, "C-ECHO a configured peer")
+    command.add_argument("peer", nargs="?", help="its name, or 'self' for this gate's own SCP")
+    command = add("send", _send, "C-STORE files to a configured peer")
+    command.add_argument("--peer", help="its name, or 'self' for this gate's own SCP")
+    command.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    add("status", _status, "what waits, what runs, what died")
+    command = add("letters", _letters, "dead letters: list, retry or drop them")
+    command.add_argument("action", choices=("list", "retry", "drop"))
+    command.add_argument("names", nargs="*", metavar="LETTER")
+    command = add("bundle", _bundle, "bundles: list, show or verify them")
+    command.add_argument("action", choices=("list", "show", "verify"))
+    command.add_argument("name", nargs="?", help="one bundle; default: all")
+    command.add_argument("--bundles", type=Path, metavar="DIR", help="folder of bundle folders")
+    command = add("db", _db, "the database: bring its schema up to date")
+    command.add_argument("action", choices=("upgrade",))
+    command = add("demo", _demo, "run a gate of its own on sample series, and stay up")
+    command.add_argument("sample", type=Path, metavar="DIR", help="a folder of DICOM series")
+    command.add_argument("--data-dir", type=Path, default=Path("iqgate-data"))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

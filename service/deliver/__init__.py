@@ -1,0 +1,1 @@
+"""The outbox to its destinations: PACS by C-STORE, a folder; retried until it is there."""

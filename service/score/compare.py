@@ -1,0 +1,41 @@
+"""Whether two objects under one SOP Instance UID are the same image.
+
+The same image may come again in another transfer syntax: then every decoded frame agrees, and so
+do the attributes that say whose image it is and how its values are meant.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from service import header
+from service.errors import RejectedInput
+from service.score.decode import decode_frame
+
+IDENTIFYING = (
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID",
+    "PatientName", "PatientBirthDate", "Modality", "InstanceNumber", "AcquisitionNumber",
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope",
+    "RescaleIntercept", "Rows", "Columns", "NumberOfFrames",
+)  # fmt: skip
+
+
+def difference(one: Path, other: Path, max_pixels: int) -> str | None:
+    """In words, what tells two objects apart; None where they are the same image."""
+    try:
+        first = header.read_file(one, stop_before_pixels=False)
+        second = header.read_file(other, stop_before_pixels=False)
+        for keyword in IDENTIFYING:
+            if header.text(first, keyword, 1024) != header.text(second, keyword, 1024):
+                return f"{keyword} differs"
+        for number in range(1, (header.integer(first, "NumberOfFrames") or 1) + 1):
+            if not np.array_equal(
+                decode_frame(first, one, number, max_pixels),
+                decode_frame(second, other, number, max_pixels),
+            ):
+                return f"the pixels of frame {number} differ"
+    except (RejectedInput, OSError) as error:
+        return f"they cannot be compared ({error})"
+    return None
