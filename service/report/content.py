@@ -1,7 +1,7 @@
 """Content items of a Structured Report, one function a value type (PS3.3 C.17.3, C.18).
 
-Written here rather than with highdicom's classes, which refuse the UIDs and character sets that
-real headers hold and read the clock; docs/report.md says more.
+Written here rather than with highdicom, whose documents refuse character sets that real headers
+declare and read the clock; docs/report.md says more.
 """
 
 from __future__ import annotations
