@@ -29,6 +29,10 @@ class Wake:
         except OSError:
             return  # nobody listens, or its queue is full of wake-ups already
 
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+
     def address(self, name: str) -> str:
         return f"\0iqgate-{self._key}-{name}"
 
@@ -62,6 +66,12 @@ class Waiter:
     def interrupt(self) -> None:
         """Wake the waiter from within its own process (safe in a signal handler)."""
         self._pair[1].send(b"x")
+
+    def close(self) -> None:
+        """Free the sockets; nothing may wait any more."""
+        for one in (self._socket, *self._pair):
+            if one is not None:
+                one.close()
 
     @property
     def heard(self) -> bool:
