@@ -147,7 +147,6 @@ def test_an_empty_header_still_gives_a_report() -> None:
 
 READ_KEYWORDS = [
     *(
-        "SpecificCharacterSet",
         "PatientName",
         "PatientBirthDate",
         "StudyTime",
