@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,9 +40,7 @@ class Gate:
     def configure(self, text: str) -> None:
         """Write the configuration: `text` after the ports and the data directory."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(
-            f'data_dir = "{self.data_dir}"\n{text}\n', encoding="utf-8"
-        )
+        self.config.write_text(f'data_dir = "{self.data_dir}"\n{text}\n', encoding="utf-8")
 
     def start(self) -> None:
         """Start `iqgate serve` and wait until it is ready."""
@@ -75,13 +73,17 @@ class Gate:
 
     def kill_role(self, role: str) -> int:
         """SIGKILL one role's process; its process id."""
-        (pid,) = self.rows("SELECT process FROM role WHERE role = ? ORDER BY started_at DESC LIMIT 1", role)[0]
+        (pid,) = self.rows(
+            "SELECT process FROM role WHERE role = ? ORDER BY started_at DESC LIMIT 1", role
+        )[0]
         number = int(str(pid).split(":")[1])
         os.kill(number, signal.SIGKILL)
         return number
 
     def role_pids(self) -> list[int]:
-        return [int(str(process).split(":")[1]) for (process,) in self.rows("SELECT process FROM role")]
+        return [
+            int(str(process).split(":")[1]) for (process,) in self.rows("SELECT process FROM role")
+        ]
 
     def ready(self) -> bool:
         if self.process is not None and self.process.poll() is not None:
@@ -148,9 +150,8 @@ def running_gate(folder: Path, configuration: str) -> Iterator[Gate]:
         gate.stop()
 
 
-def peer_table(port: int, *lines: Sequence[str]) -> str:
+def peer_table(port: int) -> str:
     """The configuration of an Orthanc as PACS."""
-    del lines
     return (
         '\n[[deliver.peers]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\n'
         f"port = {port}\n"

@@ -70,7 +70,7 @@ def decode_frame(ds: FileDataset, path: Path, frame_number: int, max_pixels: int
     rows, columns, frames = (
         header.integer(ds, keyword) or 0 for keyword in ("Rows", "Columns", "NumberOfFrames")
     )
-    if "PixelData" not in ds:
+    if not ds.get("PixelData"):
         raise UndecodablePixels("the object holds no pixel data")
     if rows < 1 or columns < 1:
         raise UndecodablePixels("Rows or Columns is missing")

@@ -19,7 +19,7 @@ def soft_tissue_noise_hu(hu: npt.NDArray[np.float32]) -> float | None:
     CT examinations"): the standard deviation in every small block whose mean is that of soft
     tissue, and of these the commonest value, which edges and structure do not move. Blocks of
     8×8 pixels on a half-overlapping grid; soft tissue is judged by the block's mean, so heavy
-    noise does not empty the sample.
+    noise does not empty the sample. A plane is taken out of each block: shading is not noise.
     """
     deviations = np.concatenate(
         [_block_deviations(hu[top:, left:]) for top in (0, 4) for left in (0, 4)]
@@ -45,4 +45,11 @@ def _block_deviations(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     means = blocks.mean(axis=(1, 3))
     soft = (means > SOFT_TISSUE_HU[0]) & (means < SOFT_TISSUE_HU[1])
     tissue = blocks.transpose(0, 2, 1, 3)[soft]
-    return np.asarray(tissue.std(axis=(1, 2), ddof=1), np.float32)
+    tissue -= tissue.mean(axis=(1, 2), keepdims=True)
+    # what a plane explains is shading, not noise
+    place = np.arange(BLOCK_PIXELS, dtype=np.float32) - (BLOCK_PIXELS - 1) / 2
+    spread = BLOCK_PIXELS * float(place @ place)
+    down, across = tissue.sum(axis=2) @ place, tissue.sum(axis=1) @ place
+    squares = np.square(tissue).sum(axis=(1, 2)) - (np.square(down) + np.square(across)) / spread
+    freedom = BLOCK_PIXELS**2 - 3
+    return np.asarray(np.sqrt(np.maximum(squares, 0.0) / freedom), np.float32)

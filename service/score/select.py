@@ -114,7 +114,7 @@ def _terms(name: str, reason: str, terms: frozenset[str]) -> Exclusion:
 
 def _described(reason: str, words: frozenset[str]) -> Exclusion:
     return Exclusion(
-        f"described-{min(words)}", reason, lambda one: bool(one.description_words & words)
+        f"described-{min(words, key=len)}", reason, lambda one: bool(one.description_words & words)
     )
 
 

@@ -1,0 +1,183 @@
+"""DICOM objects and ledger rows, made to order."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset, FileDataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+
+from service.config import Complete
+from service.judge.evidence import BundleIdentity, SeriesFacts, SliceScore
+from service.ledger import reception
+from service.ledger.database import Database
+from service.ledger.reception import Outcome, ReceivedObject
+
+STUDY = "1.2.826.0.1.3680043.10.1.1"
+SERIES = "1.2.826.0.1.3680043.10.1.1.1"
+
+BUNDLE = BundleIdentity("ct-test", "1.0", "b" * 64, 0.0, 4.0)
+
+
+def chest(rows: int = 128, noise_hu: float = 10.0, seed: int = 1) -> npt.NDArray[np.int16]:
+    """A disc of soft tissue (40 HU) in air, with noise, as stored values (HU + 1024)."""
+    y, x = np.mgrid[:rows, :rows] - rows / 2
+    hu = np.where(np.hypot(x, y) < 0.4 * rows, 40.0, -1000.0)
+    noise = np.random.default_rng(seed).normal(0, noise_hu, hu.shape)
+    return np.asarray(np.clip(hu + noise + 1024, 0, 4095), np.int16)
+
+
+def ct_slice(number: int = 1, **overrides: Any) -> FileDataset:
+    """One CT slice that lacks nothing; keywords override or, with None, remove attributes."""
+    pixels = overrides.pop("pixels", None)
+    pixels = chest() if pixels is None else pixels
+    series = overrides.get("SeriesInstanceUID", SERIES)
+    ds = FileDataset("", Dataset(), preamble=bytes(128))
+    values = {
+        "SOPClassUID": CTImageStorage,
+        "SOPInstanceUID": f"{series}.{number}",
+        "StudyInstanceUID": STUDY,
+        "SeriesInstanceUID": SERIES,
+        "FrameOfReferenceUID": f"{STUDY}.9",
+        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+        "Modality": "CT",
+        "Manufacturer": "Maker",
+        "ManufacturerModelName": "Model",
+        "DeviceSerialNumber": "12345",
+        "StudyDate": "20260101",
+        "StudyTime": "080000",
+        "AcquisitionDate": "20260101",
+        "AcquisitionTime": "080100",
+        "AccessionNumber": "A1",
+        "ReferringPhysicianName": "",
+        "StudyID": "1",
+        "PatientName": "Doe^Jane",
+        "PatientID": "PID-1",
+        "PatientBirthDate": "19700101",
+        "PatientSex": "F",
+        "ProtocolName": "Chest routine",
+        "SeriesDescription": "Chest 1.0",
+        "SeriesNumber": 3,
+        "InstanceNumber": number,
+        "ConvolutionKernel": "B30f",
+        "SliceThickness": 1.0,
+        "KVP": 120,
+        "ImagePositionPatient": [-100.0, -100.0, float(number)],
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "PixelSpacing": [0.8, 0.8],
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "Rows": pixels.shape[0],
+        "Columns": pixels.shape[1],
+        "BitsAllocated": 16,
+        "BitsStored": 16,
+        "HighBit": 15,
+        "PixelRepresentation": 1,
+        "RescaleIntercept": -1024,
+        "RescaleSlope": 1,
+        "RescaleType": "HU",
+        "PixelData": pixels.tobytes(),
+        **overrides,
+    }
+    for keyword, value in values.items():
+        if value is not None:
+            setattr(ds, keyword, value)
+    ds["PixelData"].VR = "OW"
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    meta.TransferSyntaxUID = UID(ExplicitVRLittleEndian)
+    ds.file_meta = meta
+    return ds
+
+
+def part10(ds: Dataset) -> bytes:
+    """The object as the bytes of a Part 10 file."""
+    buffer = BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def write(folder: Path, *datasets: Dataset) -> list[Path]:
+    """Write objects as files, one each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for ds in datasets:
+        path = folder / f"{ds.SOPInstanceUID}.dcm"
+        path.write_bytes(part10(ds))
+        paths.append(path)
+    return paths
+
+
+def facts(**overrides: Any) -> SeriesFacts:
+    values: dict[str, Any] = {
+        "series_instance_uid": SERIES,
+        "study_instance_uid": STUDY,
+        "modality": "CT",
+        "protocol_name": "Chest routine",
+        "manufacturer": "Maker",
+        "model": "Model",
+        "device_serial_number": "12345",
+        "kernel": "B30f",
+        "slice_thickness_mm": 1.0,
+        "age_years": 56.0,
+    }
+    return SeriesFacts(**{**values, **overrides})
+
+
+def slices(*scores: float | None, stack: str = "axial", reason: str = "a localizer"):
+    """Slice scores in order of position; None stands for an excluded slice."""
+    return tuple(
+        SliceScore(
+            sop_instance_uid=f"{SERIES}.{stack}.{number}",
+            frame_number=1,
+            instance_number=number,
+            position_mm=float(number),
+            stack=stack,
+            score=score,
+            noise_hu=None if score is None else 10.0,
+            excluded=reason if score is None else None,
+        )
+        for number, score in enumerate(scores, 1)
+    )
+
+
+def receive(
+    database: Database,
+    number: int = 1,
+    *,
+    now: float = 1000.0,
+    association_id: int | None = None,
+    complete: Complete | None = None,
+    **overrides: Any,
+) -> Outcome:
+    """Record one received slice in the ledger."""
+    association = association_id or reception.start_association(
+        database, calling_ae_title="CT1", address="127.0.0.1", receiver="host:1", now=now
+    )
+    of_series = overrides.pop("facts", facts())
+    uid = f"{of_series.series_instance_uid}.{number}"
+    values: dict[str, Any] = {
+        "facts": of_series,
+        "patient_name": "Doe^Jane",
+        "patient_id": "PID-1",
+        "study_date": "20260101",
+        "sop_instance_uid": uid,
+        "sop_class_uid": str(CTImageStorage),
+        "transfer_syntax_uid": str(ExplicitVRLittleEndian),
+        "instance_number": number,
+        "frames": 1,
+        "path": f"aa/{uid}.dcm",
+        "sha256": f"{number:064x}",
+        "size_bytes": 1000,
+        "set_aside": None,
+    }
+    received = ReceivedObject(**{**values, **overrides})
+    return reception.record_object(
+        database, received, association_id=association, complete=complete or Complete(), now=now
+    )

@@ -1,0 +1,352 @@
+"""The Storage SCP, over real associations on loopback."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import zlib
+from contextlib import contextmanager
+from io import BytesIO
+
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    EncapsulatedPDFStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+)
+from pynetdicom import AE, build_context
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
+
+from service import header
+from service.config import Receive, Settings
+from service.ledger.wake import Waiter, Wake
+from service.receive import scp
+from service.receive.spool import Spool
+from tests.factories import ct_slice
+from tests.waiting import wait_for
+
+
+class Scp:
+    """An SCP with its ledger, on a free port."""
+
+    def __init__(self, database, tmp_path, **receive):
+        self.settings = Settings(
+            mode="shadow", data_dir=tmp_path, receive=Receive(port=1, **receive)
+        )
+        self.settings = self.settings.model_copy(
+            update={"receive": self.settings.receive.model_copy(update={"port": 0})}
+        )
+        self.database = database
+        self.spool = Spool(self.settings.spool)
+        self.now = 1000.0
+        wake = self.wake = Wake(str(tmp_path))
+        self.score_waiter = Waiter(wake, "score")
+        reception = scp.Reception(
+            self.settings, database, self.spool, wake, "host:1", lambda: self.now
+        )
+        self.server = scp.start(reception)
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def port(self):
+        return self.server.server_address[1]
+
+    def rows(self, query):
+        with self.database.read() as connection:
+            return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+    def spooled(self):
+        return sorted(path for path in self.spool.root.rglob("*.dcm"))
+
+
+@pytest.fixture
+def make_scp(database, tmp_path):
+    made = []
+
+    def make(**receive):
+        receive.setdefault("disk_reserve_bytes", 0)
+        made.append(Scp(database, tmp_path, **receive))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.server.shutdown()
+        for association in one.server.active_associations:
+            association.abort()
+        one.wake.close()
+        one.score_waiter.close()
+
+
+@contextmanager
+def associated(port, *contexts, called="IQGATE", calling="CT1"):
+    ae = AE(ae_title=calling)
+    association = ae.associate("127.0.0.1", port, list(contexts), ae_title=called)
+    try:
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def send(port, ds, syntax=ExplicitVRLittleEndian):
+    with associated(port, build_context(ds.SOPClassUID, [syntax])) as association:
+        assert association.is_established
+        return association.send_c_store(ds).Status
+
+
+def test_an_image_is_durable_and_known_before_it_is_acknowledged(make_scp):
+    one = make_scp()
+    ds = ct_slice(1)
+    assert send(one.port, ds) == 0x0000
+    (path,) = one.spooled()
+    stored = dcmread(path)
+    assert stored.PixelData == ds.PixelData
+    assert stored.PatientName == "Doe^Jane"
+    assert stored.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert one.rows("SELECT sop_instance_uid, state, path FROM object") == [
+        (ds.SOPInstanceUID, "image", str(path.relative_to(one.spool.root)))
+    ]
+    assert one.rows("SELECT state FROM frame") == [("waiting",)]
+    assert "Doe" not in str(path)
+    assert "PID" not in str(path)
+
+
+def test_a_stored_image_wakes_the_score_role(make_scp):
+    one = make_scp()
+    woken = threading.Thread(target=one.score_waiter.wait, args=(20,))
+    woken.start()
+    send(one.port, ct_slice(1))
+    woken.join(5)
+    assert not woken.is_alive()
+
+
+def test_the_same_image_twice_is_one(make_scp):
+    one = make_scp()
+    assert [send(one.port, ct_slice(1)) for _ in range(2)] == [0, 0]
+    assert len(one.spooled()) == 1
+    assert one.rows("SELECT generation FROM series") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian]
+)
+def test_every_uncompressed_syntax_is_stored_as_sent(make_scp, syntax):
+    one = make_scp()
+    ds = ct_slice(1)
+    body = encode(ds, syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated)
+    assert send_raw(one.port, body, ds.SOPInstanceUID, syntax) == 0
+    (path,) = one.spooled()
+    stored = dcmread(path)
+    assert stored.file_meta.TransferSyntaxUID == syntax
+    assert stored.StudyInstanceUID == ds.StudyInstanceUID
+    assert path.read_bytes().endswith(body)
+
+
+def test_the_acceptor_chooses_the_syntax_it_prefers(make_scp):
+    one = make_scp()
+    proposed = [JPEGBaseline8Bit, ImplicitVRLittleEndian, JPEGLSLossless, ExplicitVRLittleEndian]
+    with associated(
+        one.port,
+        build_context(CTImageStorage, proposed),
+        build_context(CTImageStorage, proposed[:3]),
+        build_context(CTImageStorage, proposed[:2]),
+    ) as association:
+        accepted = [context.transfer_syntax[0] for context in association.accepted_contexts]
+    assert accepted == [ExplicitVRLittleEndian, JPEGLSLossless, ImplicitVRLittleEndian]
+
+
+def test_verification_yes_storage_commitment_no(make_scp):
+    one = make_scp()
+    with associated(
+        one.port, build_context(Verification), build_context(StorageCommitmentPushModel)
+    ) as association:
+        assert association.send_c_echo().Status == 0
+        assert [context.abstract_syntax for context in association.accepted_contexts] == [
+            Verification
+        ]
+    assert one.rows("SELECT count(*) FROM association") == [(0,)], "it carried nothing"
+
+
+@pytest.mark.parametrize(
+    ("receive", "called", "calling"),
+    [
+        ({}, "OTHER", "CT1"),
+        ({"calling_ae_titles": ("CT9",)}, "IQGATE", "CT1"),
+        ({"addresses": ("10.0.0.0/8",)}, "IQGATE", "CT1"),
+        ({"max_associations_per_address": 1}, "IQGATE", "CT1"),
+        ({"max_associations": 1}, "IQGATE", "CT1"),
+    ],
+)
+def test_who_may_not_associate(make_scp, receive, called, calling):
+    one = make_scp(**receive)
+    first = AE(ae_title="CT9").associate(
+        "127.0.0.1", one.port, [build_context(Verification)], ae_title="IQGATE"
+    )
+    with associated(
+        one.port, build_context(Verification), called=called, calling=calling
+    ) as association:
+        assert not association.is_established
+    if first.is_established:
+        first.release()
+
+
+def test_documents_are_set_aside_or_refused(make_scp):
+    pdf = ct_slice(1, SOPClassUID=EncapsulatedPDFStorage, Modality="DOC")
+    taking = make_scp()
+    assert send(taking.port, pdf) == 0
+    assert taking.rows("SELECT state, reason FROM object") == [
+        ("set-aside", "Encapsulated PDF objects are not assessed")
+    ]
+    refusing = make_scp(other_objects="refuse")
+    other = ct_slice(2, SOPClassUID=EncapsulatedPDFStorage, Modality="DOC")
+    assert send(refusing.port, other) == 0x0122
+    assert refusing.rows("SELECT count(*) FROM object") == [(1,)]
+
+
+def test_a_private_storage_class_is_set_aside(make_scp):
+    one = make_scp()
+    assert send(one.port, ct_slice(1, SOPClassUID="1.2.840.113619.4.30", Modality="OT")) == 0
+    ((reason,),) = one.rows("SELECT reason FROM object")
+    assert "private class 1.2.840.113619.4.30" in reason
+
+
+def test_a_disk_near_its_reserve_refuses_before_it_is_full(make_scp):
+    one = make_scp(disk_reserve_bytes=2**60)
+    assert send(one.port, ct_slice(1)) == 0xA700
+    assert one.spooled() == []
+    assert one.rows("SELECT value FROM tally WHERE name = 'refused'") == [(1.0,)]
+
+
+def test_a_spool_that_cannot_be_written_refuses_and_goes_on(make_scp):
+    one = make_scp()
+    for byte in range(256):
+        (one.spool.root / f"{byte:02x}").write_bytes(b"")  # a file where a folder must be
+    assert send(one.port, ct_slice(1)) == 0xA700
+    for byte in range(256):
+        (one.spool.root / f"{byte:02x}").unlink()
+    assert send(one.port, ct_slice(1)) == 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "status"),
+    [
+        ({"StudyInstanceUID": None}, 0xC000),
+        ({"SeriesInstanceUID": ""}, 0xC000),
+        ({"NumberOfFrames": "4000000"}, 0xC000),
+    ],
+)
+def test_what_cannot_be_filed_is_refused(make_scp, overrides, status):
+    one = make_scp()
+    ds = ct_slice(1, SOPInstanceUID="1.2.3.4", **overrides)
+    assert send(one.port, ds) == status
+    assert one.rows("SELECT count(*) FROM object") == [(0,)]
+
+
+def test_a_dataset_that_is_not_what_the_command_says_is_refused(make_scp):
+    one = make_scp()
+    assert send_raw(one.port, encode(ct_slice(1), False, True), "1.2.3.999") == 0xA900
+
+
+def test_a_nested_sequence_bomb_is_refused_and_the_daemon_goes_on(make_scp):
+    one = make_scp()
+    item = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    start = encode(_only(ct_slice(1), "SOPClassUID", "SOPInstanceUID"), False, True)
+    assert send_raw(one.port, start + item * 50_000, ct_slice(1).SOPInstanceUID) == 0xC000
+    assert send(one.port, ct_slice(2)) == 0
+
+
+def test_a_deflate_bomb_is_refused_before_it_unfolds(make_scp, monkeypatch):
+    monkeypatch.setattr(header, "MAX_INFLATED_BYTES", 10_000_000)
+    one = make_scp()
+    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    bomb = packer.compress(bytes(50_000_000)) + packer.flush()
+    syntax = DeflatedExplicitVRLittleEndian
+    assert send_raw(one.port, bomb, "1.2.3.4", syntax) == 0xA700
+
+
+def test_a_truncated_dataset_is_refused_or_kept_whole(make_scp):
+    one = make_scp()
+    body = encode(ct_slice(1), False, True)
+    cut_in_header = body[: body.index(b"1.2.826") + 30]
+    assert send_raw(one.port, cut_in_header, ct_slice(1).SOPInstanceUID) == 0xC000
+    assert send_raw(one.port, body[:-1000], ct_slice(1).SOPInstanceUID) == 0
+    (path,) = one.spooled()
+    assert path.read_bytes().endswith(body[:-1000])
+
+
+def _only(ds, *keywords):
+    kept = Dataset()
+    for keyword in keywords:
+        setattr(kept, keyword, getattr(ds, keyword))
+    return kept
+
+
+def send_raw(port, body, sop_instance_uid, syntax=ExplicitVRLittleEndian):
+    """C-STORE bytes as they are under a SOP Instance UID; the status."""
+    with associated(port, build_context(CTImageStorage, syntax)) as association:
+        request = C_STORE()
+        request.MessageID = 1
+        request.AffectedSOPClassUID = CTImageStorage
+        request.AffectedSOPInstanceUID = sop_instance_uid
+        request.Priority = 2
+        request.DataSet = BytesIO(body)
+        # as send_c_store does: else the association's own thread takes the answer
+        association._reactor_checkpoint.clear()
+        wait_for("the pause", lambda: association._is_paused)
+        association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
+        _, answer = association.dimse.get_msg(block=True)
+        association._reactor_checkpoint.set()
+        return answer.Status
+
+
+def test_an_object_over_the_limit_is_aborted_and_others_go_on(make_scp):
+    one = make_scp(max_object_bytes=10_000)
+    with associated(one.port, build_context(CTImageStorage, ExplicitVRLittleEndian)) as association:
+        association.send_c_store(ct_slice(1))
+        wait_for("the abort", lambda: not association.is_established)
+    assert one.rows("SELECT count(*) FROM object") == [(0,)]
+    wait_for("its end", lambda: one.rows("SELECT end FROM association") == [("aborted",)])
+
+
+def test_a_pdu_that_claims_gigabytes_is_cut_off(make_scp):
+    one = make_scp()
+    with socket.create_connection(("127.0.0.1", one.port)) as peer:
+        peer.sendall(struct.pack(">BBL", 1, 0, 0xFFFFFFF0) + bytes(100))
+        peer.settimeout(10)
+        assert peer.recv(100) == b""
+
+
+def test_silent_peers_keep_nobody_out(make_scp):
+    one = make_scp(max_associations_per_address=30)
+    silent = [socket.create_connection(("127.0.0.1", one.port)) for _ in range(20)]
+    try:
+        assert send(one.port, ct_slice(1)) == 0
+    finally:
+        for peer in silent:
+            peer.close()
+
+
+def test_a_silent_peer_is_dropped_after_the_acse_timeout(make_scp):
+    one = make_scp(acse_timeout_s=0.3)
+    with socket.create_connection(("127.0.0.1", one.port)) as peer:
+        peer.settimeout(10)
+        assert peer.recv(100) == b""
+
+
+@pytest.mark.parametrize(("how", "end"), [("release", "released"), ("abort", "aborted")])
+def test_an_associations_end_is_recorded(make_scp, how, end):
+    one = make_scp()
+    association = AE(ae_title="CT1").associate(
+        "127.0.0.1", one.port, [build_context(CTImageStorage)], ae_title="IQGATE"
+    )
+    getattr(association, how)()
+    wait_for("its end", lambda: one.rows("SELECT end FROM association") == [(end,)])

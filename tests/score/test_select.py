@@ -1,0 +1,106 @@
+"""The selection table: one test a row, and the traps it must not fall into."""
+
+import pytest
+from pydicom.uid import (
+    EnhancedCTImageStorage,
+    MRImageStorage,
+    SecondaryCaptureImageStorage,
+)
+
+from service.config import Score
+from service.score.select import EXCLUSIONS, Candidate, reason_to_exclude
+from tests.factories import ct_slice
+
+PATTERNS = Score().excluded_name_patterns
+
+
+def reason(**overrides):
+    return reason_to_exclude(Candidate.from_header(ct_slice(**overrides)), PATTERNS)
+
+
+def image_type(*values):
+    return {"ImageType": list(values)}
+
+
+MR = {"SOPClassUID": MRImageStorage, "Modality": "MR"}
+
+EXCLUDED = [
+    ("class", {"SOPClassUID": SecondaryCaptureImageStorage}, "Secondary Capture Image objects"),
+    ("modality", {"Modality": "OT"}, "Modality does not fit"),
+    ("quality-control", {"QualityControlSubject": "YES"}, "quality control"),
+    ("quality-control", {"QualityControlImage": "YES"}, "quality control"),
+    ("gate", image_type("DERIVED", "SECONDARY", "IQGATE"), "image quality gate"),
+    ("localizer", image_type("ORIGINAL", "PRIMARY", "LOCALIZER"), "localizer"),
+    ("localizer", image_type("ORIGINAL", "PRIMARY", "LOCALIZER", "CT_SOM5 TOP"), "localizer"),
+    ("mip", image_type("DERIVED", "SECONDARY", "MIP"), "intensity projection"),
+    ("mip", image_type("DERIVED", "PRIMARY", "VOLUME", "MAXIMUM"), "intensity projection"),
+    ("mpr", image_type("DERIVED", "SECONDARY", "REFORMATTED", "AVERAGE"), "reformat"),
+    ("mpr", image_type("DERIVED", "SECONDARY", "MPR"), "reformat"),
+    ("rendering", image_type("DERIVED", "SECONDARY", "VRT"), "rendering"),
+    ("screen", image_type("DERIVED", "SECONDARY", "SCREEN SAVE"), "screen capture"),
+    ("subtraction", image_type("DERIVED", "PRIMARY", "SUBTRACTION"), "subtraction"),
+    ("energy", image_type("DERIVED", "PRIMARY", "AXIAL", "MONOENERGETIC"), "monoenergetic"),
+    ("material", image_type("DERIVED", "PRIMARY", "AXIAL", "IODINE"), "material map"),
+    ("material", image_type("DERIVED", "PRIMARY", "AXIAL", "VNC"), "material map"),
+    ("map", {**MR, **image_type("DERIVED", "PRIMARY", "DIFFUSION", "ADC")}, "parametric map"),
+    ("phase", {**MR, **image_type("ORIGINAL", "PRIMARY", "P", "ND")}, "phase image"),
+    ("perfusion-map", image_type("DERIVED", "PRIMARY", "PERFUSION"), "parametric map"),
+    ("mosaic", {**MR, **image_type("ORIGINAL", "PRIMARY", "M", "MOSAIC")}, "mosaic"),
+    ("colour", {"PhotometricInterpretation": "RGB"}, "not a grey-scale"),
+    ("small", {"Rows": 63}, "smaller than 64"),
+    ("described-mip", {"SeriesDescription": "Thorax MIP 10/3"}, "intensity projection"),
+    ("described-mpr", {"SeriesDescription": "MPR cor"}, "reformat"),
+    ("described-vmi", {"SeriesDescription": "DE Mono+ 70keV"}, "monoenergetic"),
+    ("described-vnc", {"SeriesDescription": "Iodine_map"}, "material map"),
+    ("described-subtraction", {"SeriesDescription": "t1 subtracted"}, "subtraction"),
+]
+
+
+@pytest.mark.parametrize(("row", "overrides", "words"), EXCLUDED)
+def test_each_row_excludes_with_its_reason(row, overrides, words):
+    assert row in {rule.name for rule in EXCLUSIONS}
+    assert words in reason(**overrides)
+
+
+def test_every_row_of_the_table_is_tested():
+    assert {rule.name for rule in EXCLUSIONS} == {row for row, _, _ in EXCLUDED}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        image_type("DERIVED", "PRIMARY", "AXIAL", "DE_MIXED"),
+        image_type("DERIVED", "PRIMARY", "AXIAL"),
+        {**MR, **image_type("DERIVED", "PRIMARY", "DIFFUSION", "TRACEW")},
+        {**MR, **image_type("DERIVED", "PRIMARY", "DIXON", "WATER")},
+        {**MR, **image_type("DERIVED", "PRIMARY", "OTHER", "LOSSY")},
+        {
+            "SOPClassUID": EnhancedCTImageStorage,
+            **image_type("ORIGINAL", "PRIMARY", "VOLUME", "NONE"),
+        },
+        {
+            "SOPClassUID": EnhancedCTImageStorage,
+            **image_type("ORIGINAL", "PRIMARY", "PERFUSION", "NONE"),
+        },
+        {"ImageType": None},
+        {"SeriesDescription": "Compriming view of the mippe"},
+        {"PatientName": "Aqua^Anna"},
+    ],
+)
+def test_what_people_read_is_scored(overrides):
+    assert reason(**overrides) is None
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("PatientName", "PHANTOM^ACR"),
+        ("PatientName", "Head phantom"),
+        ("SeriesDescription", "QA daily"),
+        ("StudyDescription", "CT QC"),
+        ("PatientName", "ACR CT 464"),
+    ],
+)
+def test_phantoms_are_known_by_name(keyword, value):
+    assert "phantom" in reason(**{keyword: value})
