@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument(
         "--grid", action="store_true", help="the recipe's fixed severities, for evaluation"
     )
-    simulate.add_argument("--every", type=int, default=1, help="one slice in so many")
+    simulate.add_argument("--every", type=int, help="one slice in so many")
     simulate.add_argument("--processes", type=int, default=2)
     simulate.set_defaults(run_command=_simulate)
 

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.card import CARD_NAME, GOLDEN_NAME, MODEL_NAME, file_sha256, load_bundle
 from models.networks.md_iqa import MDIQA, Served
@@ -48,8 +49,9 @@ def export(
     the run's (`pictures`, `slices` and `without`). Raises ExportError where ONNX Runtime and
     PyTorch differ by more than PARITY.
     """
+    fuse_norms(network.eval())
     round_weights(network)
-    served = Served(network.eval())
+    served = Served(network)
     pictures = golden_pictures(data)
     folder.mkdir(parents=True, exist_ok=True)
     write_onnx(served, pictures[:2], folder / MODEL_NAME)
@@ -68,6 +70,25 @@ def export(
     text = card_text(recipe, pictures.shape[1:], configuration, measured, sha256)
     (folder / CARD_NAME).write_text(text, "utf-8")
     load_bundle(folder)
+
+
+def fuse_norms(module: torch.nn.Module) -> None:
+    """Fold every batch norm into the convolution right before it, in place (evaluation only).
+
+    Done before weights are rounded: the exporter folds them too, and its products would be no
+    FP16 values.
+    """
+    previous: torch.nn.Module | None = None
+    holder, place = module, ""
+    for name, child in list(module.named_children()):
+        fuse_norms(child)
+        if isinstance(previous, torch.nn.Conv2d) and isinstance(child, torch.nn.BatchNorm2d):
+            setattr(holder, place, fuse_conv_bn_eval(previous, child))
+            setattr(module, name, torch.nn.Identity())
+        holder, place, previous = module, name, child
+        if isinstance(child, torch.nn.Sequential) and len(child):
+            # timm's deep stem: the norm after the last convolution of the sequence.
+            holder, place, previous = child, str(len(child) - 1), child[-1]
 
 
 def round_weights(network: torch.nn.Module) -> None:

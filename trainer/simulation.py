@@ -105,20 +105,22 @@ def simulate(
     folder: Path,
     *,
     grid: bool,
-    every: int,
+    every: int | None,
     processes: int,
     report: Callable[[str, int], None],
 ) -> int:
     """Write the simulated set of some sources and return its number of pictures.
 
     grid: an evaluation set (every severity as noise, views and both) instead of random cases;
-    every: thins the slices further; report(source, slices done) is told the progress.
+    every: takes one slice in so many, by default all, for a grid the recipe's grid_every;
+    report(source, slices done) is told the progress.
     """
+    thinned = every or (recipe.simulation.grid_every if grid else 1)
     pictures: list[Picture] = []
     entries: list[Entry] = []
     with ProcessPoolExecutor(processes, initializer=_one_thread) as pool:
         for source in sources:
-            chosen = islice(clean_slices(source, recipe, root), 0, None, source.every * every)
+            chosen = islice(clean_slices(source, recipe, root), 0, None, source.every * thinned)
             jobs = [
                 pool.submit(simulate_slice, clean, source.incident_photons, cases, recipe)
                 for clean, cases in _with_cases(chosen, recipe, grid)

@@ -1,0 +1,49 @@
+"""Where the real images are, and a recipe small enough for a test."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer.recipe import Recipe, load_recipe, parse_recipe
+
+ROOT = Path(__file__).parents[2]
+RECIPE = ROOT / "conf/recipes/ct-md-iqa-compact.toml"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Small pictures gain nothing from threads, and threads that wait for each other lose much."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def clinical_data() -> Path:
+    """The root of the public sample series; a test that needs it skips where it is absent."""
+    shared = Path(os.environ.get("IQGATE_SHARED", ROOT.parent / "shared"))
+    if not (shared / "data/ct").is_dir():
+        pytest.skip(f"no sample series at {shared}/data; set IQGATE_SHARED to have this run")
+    return shared / "data"
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return load_recipe(RECIPE)
+
+
+@pytest.fixture
+def small_recipe() -> Recipe:
+    """The shipped recipe with a few phantom slices, six epochs and plain FP32."""
+    text = RECIPE.read_text("utf-8")
+    for key, value in {
+        "phantom_slices": "6",
+        "per_slice": "5",
+        "epochs": "6",
+        "batch_size": "6",
+        "precision": '"32"',
+        "threads": "1",
+    }.items():
+        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+    return parse_recipe(text)

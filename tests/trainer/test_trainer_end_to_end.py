@@ -1,0 +1,162 @@
+"""simulate → fit → export → evaluate on a few slices of the digital chest."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from models.card import load_bundle
+from trainer import loop, simulation
+from trainer.__main__ import main
+from trainer.datasets import DatasetError, SimulatedSet, read_ct_slices, read_set
+from trainer.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("end_to_end")
+
+
+@pytest.fixture
+def data(folder: Path, small_recipe: Recipe) -> SimulatedSet:
+    """The simulated set of six phantom slices, made once."""
+    if not (folder / "set").exists():
+        count = simulation.simulate(
+            small_recipe,
+            None,
+            [small_recipe.source("iqgate-chest")],
+            folder / "set",
+            grid=False,
+            every=None,
+            processes=2,
+            report=lambda _source, _done: None,
+        )
+        assert count == 30
+    return read_set(folder / "set")
+
+
+@pytest.fixture
+def run(folder: Path, data: SimulatedSet, small_recipe: Recipe) -> Path:
+    """A finished run, trained once."""
+    if not (folder / "run").exists():
+        loop.fit(small_recipe, data, data, folder / "run")
+    return folder / "run"
+
+
+def test_set_holds_clean_and_degraded(data: SimulatedSet) -> None:
+    assert data.pictures.shape == (30, 1, 256, 256)
+    kinds = [entry.kind for entry in data.entries]
+    assert kinds.count("clean") == 6
+    assert set(kinds) == {"clean", "noise", "mixed", "views"}
+    clean = [entry.target for entry in data.entries if entry.kind == "clean"]
+    assert clean == pytest.approx([4.0] * 6, abs=1e-4)
+    assert max(e.target for e in data.entries if e.kind != "clean") < 4
+
+
+def test_simulation_repeats(data: SimulatedSet, small_recipe: Recipe) -> None:
+    source = small_recipe.source("iqgate-chest")
+    clean = next(simulation.clean_slices(source, small_recipe, None))
+    cases = simulation.random_cases(
+        small_recipe, np.random.default_rng((small_recipe.simulation.seed, 0))
+    )
+    again = simulation.simulate_slice(clean, source.incident_photons, cases, small_recipe)
+    for (picture, entry), kept, known in zip(again, data.pictures, data.entries, strict=False):
+        assert picture.tobytes() == kept.tobytes()
+        assert (entry.kind, entry.dose_fraction, entry.views) == (
+            known.kind,
+            known.dose_fraction,
+            known.views,
+        )
+
+
+def test_loss_falls_and_the_run_tells_what_it_is(run: Path, small_recipe: Recipe) -> None:
+    losses = [json.loads(line)["loss"] for line in (run / "history.jsonl").read_text().splitlines()]
+    assert len(losses) == 6
+    assert losses[-1] < 0.75 * losses[0]
+    assert (run / "recipe.toml").read_text("utf-8") == small_recipe.text
+    assert json.loads((run / "configuration.json").read_text())["pictures"] == {"iqgate-chest": 30}
+
+
+def test_resumed_run_equals_an_uninterrupted_one(
+    run: Path, data: SimulatedSet, small_recipe: Recipe, tmp_path: Path
+) -> None:
+    loop.fit(small_recipe, data, None, tmp_path / "run", stop_after=3)
+    torch.rand(3)  # what else the process draws must not matter
+    resumed = loop.fit(small_recipe, data, None, tmp_path / "run")
+    whole, _, _ = loop.load_network(run)
+    for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_bundle_serves_what_was_trained(
+    run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = folder / "bundle"
+    (folder / "figures.json").write_text('{"n": 30, "srocc": 0.5}')
+    arguments = ["export", "--run", str(run), "--data", str(folder / "set"), "--out", str(out)]
+    assert main([*arguments, "--measured", f"training set={folder / 'figures.json'}"]) == 0
+    bundle = load_bundle(out)
+    assert [(source.name, source.images) for source in bundle.card.training] == [
+        ("iqgate-chest", 30)
+    ]
+    assert bundle.card.measured["training set"]["srocc"] == 0.5
+    assert bundle.model_path.stat().st_size < 4e6
+
+    golden = np.load(bundle.golden_path)
+    session = onnxruntime.InferenceSession(bundle.model_path, providers=["CPUExecutionProvider"])
+    for batch in (1, 3):
+        outputs = session.run(list(bundle.card.outputs), {"input": golden["input"][:batch]})
+        for name, values in zip(bundle.card.outputs, outputs, strict=True):
+            assert values == pytest.approx(golden[name][:batch], abs=float(golden["tolerance"]))
+
+    capsys.readouterr()
+    assert main(["evaluate", "--bundle", str(out), "--data", str(folder / "set"), "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["n"] == 30
+    assert measured["srocc"] > 0.5
+    assert measured["srocc_interval"][0] <= measured["srocc"] <= measured["srocc_interval"][1]
+    assert main(["evaluate", "--run", str(run), "--data", str(folder / "set"), "--json"]) == 0
+    by_network = json.loads(capsys.readouterr().out)
+    assert by_network["expectation"]["srocc"] == pytest.approx(measured["srocc"], abs=0.01)
+    assert by_network["argmax"]["n"] == 30
+
+
+def test_export_repeats_byte_for_byte(run: Path, folder: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / "a", tmp_path / "b"]
+    for path in paths:
+        main(["export", "--run", str(run), "--data", str(folder / "set"), "--out", str(path)])
+    assert load_bundle(paths[0]).digest == load_bundle(paths[1]).digest
+
+
+def test_another_recipe_does_not_resume(
+    run: Path, data: SimulatedSet, small_recipe: Recipe
+) -> None:
+    changed = replace(small_recipe, text=small_recipe.text + "# changed\n")
+    with pytest.raises(ValueError, match="another recipe"):
+        loop.fit(changed, data, None, run)
+
+
+def test_too_few_pictures_are_explained(
+    data: SimulatedSet, small_recipe: Recipe, tmp_path: Path
+) -> None:
+    few = data.select(np.arange(30) < 4)
+    with pytest.raises(ValueError, match=r"fit\.batch_size"):
+        loop.fit(small_recipe, few, None, tmp_path / "run")
+
+
+def test_command_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--data", str(tmp_path), "--run", str(tmp_path / "run")]) == 2
+    assert "not a simulated set" in capsys.readouterr().err
+    assert main(["evaluate", "--run", str(tmp_path), "--data", str(tmp_path)]) == 2
+    assert main(["simulate", "--out", str(tmp_path), "--source", "nowhere"]) == 2
+    assert "no source 'nowhere'" in capsys.readouterr().err
+
+
+def test_folder_without_ct_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing here")
+    with pytest.raises(DatasetError, match="no axial CT slices"):
+        list(read_ct_slices(tmp_path, "a source"))
