@@ -1,0 +1,215 @@
+"""One series as every page shows it: numbers already in words, nothing left to compute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from service.judge.evidence import Assessment, StackResult
+from service.ledger.series_reading import Patient, SeriesReading, SliceReading
+from service.ledger.tables import FrameState
+from service.report import wording
+from service.watch import moment
+from service.watch.curve import limits_are_shares
+from service.watch.face import Face, Phase, face_of_series, phase_of
+
+NO_DESCRIPTION = "no description"
+
+
+@dataclass(frozen=True)
+class SliceCounts:
+    """Frames of a series by what became of them."""
+
+    total: int
+    scored: int
+    excluded: int
+    pending: int
+
+
+@dataclass(frozen=True)
+class SeriesEntry:
+    """Texts for people beside the reading they come from."""
+
+    reading: SeriesReading
+    face: Face
+    phase: Phase
+    counts: SliceCounts
+    title: str
+    number: str
+    description: str
+    protocol: str
+    when: str
+    when_iso: str
+    age: str
+    headline: str
+    reason: str
+    progress: str
+    score: str
+    interval: str
+    noise: str
+    path: str
+    room_path: str
+
+    @property
+    def assessment(self) -> Assessment | None:
+        return self.reading.assessment
+
+    @property
+    def patient(self) -> Patient | None:
+        return self.reading.patient
+
+    @property
+    def provisional(self) -> bool:
+        return self.phase is Phase.PROVISIONAL
+
+    @property
+    def borderline(self) -> bool:
+        return self.assessment is not None and self.assessment.borderline
+
+
+def entry_of(one: SeriesReading, slices: Sequence[SliceReading], now: float) -> SeriesEntry:
+    """Put a series into words. `slices` are its frames."""
+    facts, assessment = one.facts, one.assessment
+    face, phase = face_of_series(one), phase_of(one)
+    counts = counts_of(slices)
+    return SeriesEntry(
+        reading=one,
+        face=face,
+        phase=phase,
+        counts=counts,
+        title=wording.series_title(facts),
+        number="–" if facts.series_number is None else str(facts.series_number),
+        description=facts.series_description or NO_DESCRIPTION,
+        protocol=facts.protocol_name,
+        when=moment.clock_time(one.last_object_at, now),
+        when_iso=moment.iso(one.last_object_at),
+        age=moment.ago(one.last_object_at, now),
+        headline=face.headline,
+        reason="" if assessment is None else assessment.reason,
+        progress=_progress(phase, counts, one),
+        score="" if assessment is None else value_in_words(assessment, assessment.score),
+        interval="" if assessment is None else interval_in_words(assessment),
+        noise=(
+            ""
+            if assessment is None or assessment.noise_hu is None
+            else f"{assessment.noise_hu:.1f} HU"
+        ),
+        path=series_path(facts.series_instance_uid, facts.study_instance_uid),
+        room_path=room_path(one.scanner),
+    )
+
+
+def counts_of(slices: Sequence[SliceReading]) -> SliceCounts:
+    return SliceCounts(
+        total=len(slices),
+        scored=sum(one.state is FrameState.SCORED for one in slices),
+        excluded=sum(one.state in (FrameState.EXCLUDED, FrameState.DEAD) for one in slices),
+        pending=sum(one.state in (FrameState.WAITING, FrameState.LEASED) for one in slices),
+    )
+
+
+def value_in_words(assessment: Assessment, value: float | None) -> str:
+    """A value of the statistic: a score, or a share of slices in per cent."""
+    if value is None:
+        return ""
+    return f"{value:.0%}" if limits_are_shares(assessment) else f"{value:.2f}"
+
+
+def interval_in_words(assessment: Assessment, interval: tuple[float, float] | None = None) -> str:
+    """The 95 % interval of the deciding stack, or of `interval`."""
+    chosen = interval or assessment.interval
+    if chosen is None:
+        return ""
+    return " to ".join(value_in_words(assessment, value) for value in chosen)
+
+
+def limits_in_words(assessment: Assessment) -> str:
+    """The limits, told the way round the statistic counts."""
+    if assessment.limits is None:
+        return ""
+    if not limits_are_shares(assessment):
+        return wording.limits_in_words(assessment.limits)
+    words = f"meets up to {assessment.limits.meets:.0%}"
+    unusable = assessment.limits.unusable
+    return words if unusable is None else f"{words}, unusable above {unusable:.0%}"
+
+
+def stack_in_words(stack: StackResult) -> str:
+    return stack.stack or "all slices"
+
+
+def series_path(series_instance_uid: str, study_instance_uid: str) -> str:
+    """The detail page of a series."""
+    query = urlencode({"study": study_instance_uid})
+    return f"/series/{quote(series_instance_uid, safe='')}?{query}"
+
+
+def room_path(scanner: str) -> str:
+    """The room page of a scanner, whatever its name is made of."""
+    return f"/room/{quote(scanner, safe='')}"
+
+
+def as_json(entry: SeriesEntry) -> dict[str, Any]:
+    """One series for programs: values as the ledger holds them, times as ISO 8601."""
+    one, assessment = entry.reading, entry.assessment
+    facts = one.facts
+    bundle = None if assessment is None else assessment.bundle
+    shown: dict[str, Any] = {
+        "series_instance_uid": facts.series_instance_uid,
+        "study_instance_uid": facts.study_instance_uid,
+        "modality": facts.modality,
+        "scanner": one.scanner,
+        "series_number": facts.series_number,
+        "series_description": facts.series_description,
+        "protocol_name": facts.protocol_name,
+        "phase": entry.phase,
+        "first_object_at": moment.iso(one.first_object_at),
+        "last_object_at": moment.iso(one.last_object_at),
+        "assessed_at": None if one.assessed_at is None else moment.iso(one.assessed_at),
+        "verdict": None if assessment is None else assessment.verdict,
+        "borderline": entry.borderline,
+        "reason": None if assessment is None else assessment.reason,
+        "score": None if assessment is None else assessment.score,
+        "interval": None if assessment is None else assessment.interval,
+        "noise_hu": None if assessment is None else assessment.noise_hu,
+        "alarm": one.alarm,
+        "mode": None if assessment is None else assessment.mode,
+        "bundle": None if bundle is None else bundle.name,
+        "bundle_version": None if bundle is None else bundle.version,
+        "slices_total": entry.counts.total,
+        "slices_scored": entry.counts.scored,
+        "slices_excluded": entry.counts.excluded,
+        "slices_pending": entry.counts.pending,
+    }
+    if one.patient is not None:
+        shown["patient_name"] = one.patient.name
+        shown["patient_id"] = one.patient.patient_id
+        shown["study_date"] = one.patient.study_date
+    return shown
+
+
+def slice_as_json(one: SliceReading) -> dict[str, Any]:
+    """One slice as `iqgate assess --json` prints it, with its state."""
+    return {
+        "sop_instance_uid": one.sop_instance_uid,
+        "frame_number": one.frame_number,
+        "instance_number": one.instance_number,
+        "stack": one.stack,
+        "state": one.state,
+        "score": one.score,
+        "excluded": one.reason,
+    }
+
+
+def _progress(phase: Phase, counts: SliceCounts, one: SeriesReading) -> str:
+    """What is still going on with a series, in words; empty when nothing is."""
+    if phase is Phase.FINAL:
+        return ""
+    slices = "1 slice" if counts.total == 1 else f"{counts.total} slices"
+    if phase is Phase.PROVISIONAL and one.provisional is None:
+        return f"Earlier verdict; slices arrived again, {slices} so far"
+    if counts.pending:
+        return f"Slices still arriving: {slices} so far, {counts.pending} not scored yet"
+    return f"Slices still arriving: {slices} so far"
