@@ -91,7 +91,8 @@ def _role(name: str) -> Callable[[argparse.Namespace], int]:
 
 def _end_with_supervisor() -> None:
     """Stop when the supervisor's end of our standard input closes, however it went away."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -110,7 +111,7 @@ def _assess(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{missing[0]}: no such file or folder")
     policy = load_policy(settings)
     scorer = Scorer(settings.bundles, settings.score)
-    found, unreadable = assess.gather(arguments.paths)
+    found, unreadable = assess.gather(arguments.paths, settings.score.max_frame_pixels)
     assessed = []
     for series in found:
         one = assess.assess(series, scorer, policy, settings)
@@ -162,7 +163,7 @@ def _send(arguments: argparse.Namespace) -> int:
 
     settings, _ = _settings(arguments)
     peer = _peer(settings, arguments.peer)
-    found, unreadable = assess.gather(arguments.paths)
+    found, unreadable = assess.gather(arguments.paths, settings.score.max_frame_pixels)
     paths = [path for series in found for path, *_ in series.files]
     refused = 0
     if paths:

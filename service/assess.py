@@ -23,6 +23,7 @@ from service.judge.policy import Policy
 from service.report.identity import report_series_uid, report_uid
 from service.report.structured_report import build_structured_report
 from service.report.subject import Gate, ReportedSeries
+from service.score.compare import difference
 from service.score.scorer import FrameResult, FrameSource, Scorer
 
 _SKIPPED = frozenset({"DICOMDIR"})
@@ -56,8 +57,12 @@ class AssessedSeries:
     thumbnails: dict[tuple[str, int], npt.NDArray[np.uint8]]
 
 
-def gather(paths: Sequence[Path]) -> tuple[list[SeriesFiles], list[Unreadable]]:
-    """Sort all files below `paths` into series by their headers, each object once."""
+def gather(paths: Sequence[Path], max_pixels: int) -> tuple[list[SeriesFiles], list[Unreadable]]:
+    """Sort all files below `paths` into series by their headers, each object once.
+
+    The same image twice, in whatever transfer syntax, is one; a different image under a known
+    SOP Instance UID is named as such, decoding no frame of more than `max_pixels` to tell.
+    """
     series: dict[tuple[str, str], SeriesFiles] = {}
     unreadable: list[Unreadable] = []
     seen: dict[str, Path] = {}
@@ -72,8 +77,11 @@ def gather(paths: Sequence[Path]) -> tuple[list[SeriesFiles], list[Unreadable]]:
             continue
         uid = header.text(ds, "SOPInstanceUID")
         if uid in seen:
-            if _digest(seen[uid]) != _digest(path):
-                reason = f"another object with the SOP Instance UID of {seen[uid]}"
+            differs = _digest(seen[uid]) != _digest(path) and difference(
+                seen[uid], path, max_pixels
+            )
+            if differs:
+                reason = f"it shares the SOP Instance UID of {seen[uid]}, but {differs}"
                 unreadable.append(Unreadable(path, reason))
             continue
         seen[uid] = path

@@ -139,12 +139,12 @@ def _alive(pid: int) -> bool:
 
 
 @contextmanager
-def running_gate(folder: Path, configuration: str) -> Iterator[Gate]:
+def running_gate(folder: Path, configuration: str, port: int | None = None) -> Iterator[Gate]:
     """A configured gate, stopped at the end."""
-    gate = Gate(folder)
+    gate = Gate(folder, port=port or free_port())
     gate.configure(configuration)
-    gate.start()
     try:
+        gate.start()
         yield gate
     finally:
         gate.stop()

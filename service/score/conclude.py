@@ -87,6 +87,8 @@ class Concluder:
             report_study=reportable and not per_series,
             now=now,
         )
+        if key in self._unreportable:
+            log.error(line("report-not-built", series_instance_uid=seen.facts.series_instance_uid))
         if closed:
             log.info(
                 line(

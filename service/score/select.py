@@ -48,12 +48,20 @@ MAP = frozenset(
 )  # fmt: skip
 MOSAIC = frozenset({"MOSAIC"})
 
-_DESCRIPTIONS: tuple[tuple[str, frozenset[str]], ...] = (
-    ("a maximum or minimum intensity projection", frozenset({"mip", "minip"})),
-    ("a multiplanar reformat", frozenset({"mpr"})),
-    ("a virtual monoenergetic image", frozenset({"vmi", "monoenergetic", "mono+"})),
-    ("a material map (iodine, virtual non-contrast, …)", frozenset({"iodine", "vnc"})),
-    ("a subtraction", frozenset({"subtraction", "subtracted"})),
+_DESCRIPTIONS: tuple[tuple[str, str, frozenset[str]], ...] = (
+    ("described-mip", "a maximum or minimum intensity projection", frozenset({"mip", "minip"})),
+    ("described-mpr", "a multiplanar reformat", frozenset({"mpr"})),
+    (
+        "described-energy",
+        "a virtual monoenergetic image",
+        frozenset({"vmi", "monoenergetic", "mono+"}),
+    ),
+    (
+        "described-material",
+        "a material map (iodine, virtual non-contrast, …)",
+        frozenset({"iodine", "vnc"}),
+    ),
+    ("described-subtraction", "a subtraction", frozenset({"subtraction", "subtracted"})),
 )
 """Vendors that leave Image Type bare say it in Series Description, as a word of its own."""
 
@@ -112,10 +120,8 @@ def _terms(name: str, reason: str, terms: frozenset[str]) -> Exclusion:
     return Exclusion(name, reason, lambda one: one.says(terms))
 
 
-def _described(reason: str, words: frozenset[str]) -> Exclusion:
-    return Exclusion(
-        f"described-{min(words, key=len)}", reason, lambda one: bool(one.description_words & words)
-    )
+def _described(name: str, reason: str, words: frozenset[str]) -> Exclusion:
+    return Exclusion(name, reason, lambda one: bool(one.description_words & words))
 
 
 EXCLUSIONS: tuple[Exclusion, ...] = (
@@ -168,7 +174,7 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
             < SMALLEST_SIDE_PIXELS
         ),
     ),
-    *(_described(reason, words) for reason, words in _DESCRIPTIONS),
+    *(_described(*row) for row in _DESCRIPTIONS),
 )
 
 

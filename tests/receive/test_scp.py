@@ -7,7 +7,6 @@ import struct
 import threading
 import zlib
 from contextlib import contextmanager
-from io import BytesIO
 
 import pytest
 from pydicom import Dataset, dcmread
@@ -22,7 +21,6 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 from pynetdicom import AE, build_context
-from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
@@ -32,6 +30,7 @@ from service.ledger.wake import Waiter, Wake
 from service.receive import scp
 from service.receive.spool import Spool
 from tests.factories import ct_slice
+from tests.receive.raw import send_bytes
 from tests.waiting import wait_for
 
 
@@ -293,19 +292,7 @@ def _only(ds, *keywords):
 def send_raw(port, body, sop_instance_uid, syntax=ExplicitVRLittleEndian):
     """C-STORE bytes as they are under a SOP Instance UID; the status."""
     with associated(port, build_context(CTImageStorage, syntax)) as association:
-        request = C_STORE()
-        request.MessageID = 1
-        request.AffectedSOPClassUID = CTImageStorage
-        request.AffectedSOPInstanceUID = sop_instance_uid
-        request.Priority = 2
-        request.DataSet = BytesIO(body)
-        # as send_c_store does: else the association's own thread takes the answer
-        association._reactor_checkpoint.clear()
-        wait_for("the pause", lambda: association._is_paused)
-        association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
-        _, answer = association.dimse.get_msg(block=True)
-        association._reactor_checkpoint.set()
-        return answer.Status
+        return send_bytes(association, body, CTImageStorage, sop_instance_uid)
 
 
 def test_an_object_over_the_limit_is_aborted_and_others_go_on(make_scp):
