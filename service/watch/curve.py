@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from service.judge.evidence import Assessment
 from service.ledger.series_reading import SliceReading
 from service.ledger.tables import FrameState
+from service.report import wording
 
 DEFAULT_SCALE = (0.0, 4.0)
 """Worst and best score where no bundle says its own."""
@@ -124,7 +125,7 @@ def _scale(assessment: Assessment | None) -> tuple[float, float]:
 
 def _limits(assessment: Assessment | None) -> list[tuple[float, str]]:
     """Limits that lie on the score scale; those on a share of slices do not."""
-    if assessment is None or assessment.limits is None or limits_are_shares(assessment):
+    if assessment is None or assessment.limits is None or wording.is_share(assessment):
         return []
     limits = [(assessment.limits.meets, f"meets from {assessment.limits.meets:g}")]
     if assessment.limits.unusable is not None:
@@ -132,11 +133,6 @@ def _limits(assessment: Assessment | None) -> list[tuple[float, str]]:
             (assessment.limits.unusable, f"unusable below {assessment.limits.unusable:g}")
         )
     return limits
-
-
-def limits_are_shares(assessment: Assessment) -> bool:
-    """Whether the statistic is a share of slices (policy statistic `share-below`)."""
-    return assessment.statistic.startswith("share of slices")
 
 
 def _name(one: SliceReading) -> str:

@@ -12,7 +12,6 @@ from service.ledger.series_reading import Patient, SeriesReading, SliceReading
 from service.ledger.tables import FrameState
 from service.report import wording
 from service.watch import moment
-from service.watch.curve import limits_are_shares
 from service.watch.face import Face, Phase, face_of_series, phase_of
 
 NO_DESCRIPTION = "no description"
@@ -89,8 +88,8 @@ def entry_of(one: SeriesReading, slices: Sequence[SliceReading], now: float) -> 
         headline=face.headline,
         reason="" if assessment is None else assessment.reason,
         progress=_progress(phase, counts, one),
-        score="" if assessment is None else value_in_words(assessment, assessment.score),
-        interval="" if assessment is None else interval_in_words(assessment),
+        score="" if assessment is None else value_in_words(assessment.score),
+        interval="" if assessment is None else interval_in_words(assessment.interval),
         noise=(
             ""
             if assessment is None or assessment.noise_hu is None
@@ -110,30 +109,19 @@ def counts_of(slices: Sequence[SliceReading]) -> SliceCounts:
     )
 
 
-def value_in_words(assessment: Assessment, value: float | None) -> str:
-    """A value of the statistic: a score, or a share of slices in per cent."""
-    if value is None:
+def value_in_words(value: float | None) -> str:
+    """A value of the statistic: a score, or a share of slices from 0 to 1."""
+    return "" if value is None else f"{value:.2f}"
+
+
+def interval_in_words(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else " to ".join(value_in_words(value) for value in interval)
+
+
+def limits_in_words(assessment: Assessment | None) -> str:
+    if assessment is None or assessment.limits is None:
         return ""
-    return f"{value:.0%}" if limits_are_shares(assessment) else f"{value:.2f}"
-
-
-def interval_in_words(assessment: Assessment, interval: tuple[float, float] | None = None) -> str:
-    """The 95 % interval of the deciding stack, or of `interval`."""
-    chosen = interval or assessment.interval
-    if chosen is None:
-        return ""
-    return " to ".join(value_in_words(assessment, value) for value in chosen)
-
-
-def limits_in_words(assessment: Assessment) -> str:
-    """The limits, told the way round the statistic counts."""
-    if assessment.limits is None:
-        return ""
-    if not limits_are_shares(assessment):
-        return wording.limits_in_words(assessment.limits)
-    words = f"meets up to {assessment.limits.meets:.0%}"
-    unusable = assessment.limits.unusable
-    return words if unusable is None else f"{words}, unusable above {unusable:.0%}"
+    return wording.limits_in_words(assessment.limits)
 
 
 def stack_in_words(stack: StackResult) -> str:

@@ -13,13 +13,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from service.config import VERSION, Settings
-from service.judge.evidence import Assessment, Verdict
+from service.judge.evidence import Assessment
 from service.ledger import letters, reading, series_reading
 from service.ledger.database import Database
 from service.ledger.reading import Backlog
 from service.ledger.series_reading import SeriesReading
 from service.ledger.tables import FrameState, OutboxState
-from service.report.wording import DISCLAIMER
+from service.report.wording import DISCLAIMER, VERDICT_HEADLINE
 from service.watch import curve, entry, moment, picture
 from service.watch.access import Access
 from service.watch.entry import SeriesEntry
@@ -115,7 +115,7 @@ class Pages:
             can_identify=self._access.possible,
             entry=entry.entry_of(one, slices, now),
             assessment=assessment,
-            limits="" if assessment is None else entry.limits_in_words(assessment),
+            limits=entry.limits_in_words(assessment),
             stacks=[] if assessment is None else _stacks(assessment),
             curve=curve.draw(slices, assessment, width=width, height=height, marked=True),
             thumbnails=thumbnails,
@@ -249,14 +249,14 @@ class Pages:
         )
 
 
-def _stacks(assessment: Assessment) -> list[tuple[str, int, str, str, Verdict]]:
+def _stacks(assessment: Assessment) -> list[tuple[str, int, str, str, str]]:
     return [
         (
             entry.stack_in_words(stack),
             stack.slices_scored,
-            entry.value_in_words(assessment, stack.value),
-            entry.interval_in_words(assessment, stack.interval) if stack.interval else "",
-            stack.verdict,
+            entry.value_in_words(stack.value),
+            entry.interval_in_words(stack.interval),
+            VERDICT_HEADLINE[stack.verdict],
         )
         for stack in assessment.stacks
     ]
