@@ -79,10 +79,12 @@ class SliceScore:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits on a stack's statistic, on the bundle's score scale."""
+    """Limits on a stack's statistic: a score on the bundle's scale or, where `more_is_worse`,
+    a share of slices, 0 to 1."""
 
     meets: float
     unusable: float | None
+    more_is_worse: bool = False
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def judge(
         score=deciding.value,
         interval=deciding.interval,
         statistic=rule.statistic.words,
-        limits=Limits(rule.meets, rule.unusable),
+        limits=Limits(rule.meets, rule.unusable, rule.statistic.more_is_worse),
         stacks=tuple(stacks),
         worst=tuple(sorted(scored, key=_score)[:worst_count]),
         noise_hu=quantile(noises, 0.5) if noises else None,

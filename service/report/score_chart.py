@@ -11,6 +11,7 @@ from PIL import ImageDraw
 
 from service.judge.evidence import Assessment, SliceScore
 from service.report.typeface import drawable, fit, typeface
+from service.report.wording import is_share
 
 INK: Final = (236, 240, 244)
 MUTED: Final = (176, 186, 196)
@@ -83,6 +84,7 @@ def _curves(
     value = {stack.stack: stack.value for stack in assessment.stacks}
     bundle = assessment.bundle
     rising = bundle is None or bundle.score_best >= bundle.score_worst
+    rising = rising and not is_share(assessment)
     last = float("inf")
 
     def rank(stack: str) -> float:
@@ -163,7 +165,12 @@ def _ticks(count: int) -> list[int]:
 
 
 def _draw_levels(draw: ImageDraw.ImageDraw, frame: _Frame, assessment: Assessment) -> None:
-    """Limits and the statistic as lines, named at the right where they do not collide."""
+    """Limits and the statistic as lines, named at the right where they do not collide.
+
+    Nothing where they are shares of slices: those have no place on a scale of scores.
+    """
+    if is_share(assessment):
+        return
     left, top, right, bottom = frame.box
     levels: list[tuple[float, str, Colour, tuple[int, ...]]] = []
     if assessment.limits is not None:

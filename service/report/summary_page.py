@@ -17,7 +17,7 @@ from service.judge.evidence import Assessment, SliceScore, Verdict
 from service.report.score_chart import INK, MUTED, PANEL, Colour, draw_score_chart
 from service.report.subject import Gate, ReportedSeries
 from service.report.typeface import fit, typeface, wrap
-from service.report.wording import DISCLAIMER, headline, limits_in_words, series_title
+from service.report.wording import DISCLAIMER, headline, is_share, limits_in_words, series_title
 
 WIDTH_PX: Final = 1280
 HEIGHT_PX: Final = 960
@@ -69,6 +69,8 @@ def _draw_banner(draw: ImageDraw.ImageDraw, assessment: Assessment) -> None:
 
 def _scale_in_words(assessment: Assessment) -> str:
     bundle = assessment.bundle
+    if is_share(assessment):
+        return "share of slices, less is better"
     if bundle is None:
         return "score"
     return f"score, {bundle.score_worst:g} worst to {bundle.score_best:g} best"

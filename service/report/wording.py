@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.judge.evidence import Limits, SeriesFacts, Verdict
+from service.judge.evidence import Assessment, Limits, SeriesFacts, Verdict
 
 DISCLAIMER: tuple[str, ...] = (
     "Automatic estimate of noise and artefact appearance.",
@@ -19,7 +19,7 @@ SERIES_DESCRIPTION = "Automatic image quality report - not for diagnosis"
 VERDICT_HEADLINE: dict[Verdict, str] = {
     Verdict.MEETS: "Meets the quality limit",
     Verdict.DOES_NOT_MEET: "Does not meet the quality limit",
-    Verdict.UNUSABLE: "Below the limit for usable images",
+    Verdict.UNUSABLE: "Worse than the limit for usable images",
     Verdict.NOT_ASSESSED: "Not assessed",
 }
 
@@ -37,7 +37,13 @@ def series_title(facts: SeriesFacts) -> str:
     return f"{title}: {facts.series_description}" if facts.series_description else title
 
 
+def is_share(assessment: Assessment) -> bool:
+    """Whether the statistic is a share of slices, of which more is worse, and not a score."""
+    return assessment.limits is not None and assessment.limits.more_is_worse
+
+
 def limits_in_words(limits: Limits) -> str:
-    """The limits on the statistic, on the bundle's score scale."""
-    words = f"meets from {limits.meets:.2f}"
-    return words if limits.unusable is None else f"{words}, unusable below {limits.unusable:.2f}"
+    """The limits on the statistic, a score on the bundle's scale or a share of slices."""
+    start, beyond = ("up to", "above") if limits.more_is_worse else ("from", "below")
+    words = f"meets {start} {limits.meets:.2f}"
+    return words if limits.unusable is None else f"{words}, unusable {beyond} {limits.unusable:.2f}"

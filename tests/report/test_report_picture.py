@@ -7,11 +7,13 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from report_subjects import GATE, clean_header, facts, reported, slices, summary_image
 
-from service.judge.evidence import Assessment, StackResult, Verdict
+from service.judge.evidence import Assessment, Limits, StackResult, Verdict
+from service.report.score_chart import draw_score_chart
 from service.report.subject import ReportedSeries
 from service.report.summary_page import draw_summary_page
 from service.report.typeface import drawable, fit, typeface, wrap
@@ -86,6 +88,7 @@ CASES = {
             (f"{one.sop_instance_uid}", 1): np.zeros((3, 200), np.uint8) for one in slices(20)
         },
     ),
+    "share of slices": lambda: reported(20, score=0.3, limits=Limits(0.2, 0.5, more_is_worse=True)),
     "lower is better": lambda: reported(20, bundle=replace_scale()),
 }
 
@@ -113,6 +116,18 @@ def test_verdicts_differ_in_shape_and_not_in_colour_alone(verdict: Verdict) -> N
     }
     others = [grey[one] for one in Verdict if one is not verdict]
     assert all((grey[verdict] != other).sum() > 100 for other in others)
+
+
+def test_shares_of_slices_are_not_drawn_on_the_scale_of_scores() -> None:
+    def chart(**changes: object) -> bytes:
+        series = reported(20, **changes)
+        page = Image.new("RGB", (800, 400))
+        draw_score_chart(ImageDraw.Draw(page), (0, 0, 800, 400), series.slices, series.assessment)
+        return page.tobytes()
+
+    bare = chart(score=None, limits=None)
+    assert chart(score=0.3, limits=Limits(0.2, 0.5, more_is_worse=True)) == bare
+    assert chart(score=0.3, limits=Limits(0.2, 0.5)) != bare
 
 
 def test_what_cannot_be_drawn_is_named_once() -> None:
