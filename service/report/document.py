@@ -1,29 +1,27 @@
-"""The modules every object of ours shares: patient, study, series, equipment, SOP Common.
+"""What the report and the picture share as DICOM objects, beyond what highdicom does by itself.
 
-Patient and study are the images' own, sanitised, so that a PACS files the object beside them;
-Type 2 attributes the header lacks are written empty (PS3.3 C.7.1.1, C.7.2.1, C.7.5.1, C.12.1).
+Both are built by highdicom, from `study_header`: a header with the images' patient and study,
+sanitised, since highdicom raises for Type 2 attributes that are absent and for character sets and
+SOP classes it does not know. `complete` then adds what its constructors have no argument for, and
+sets the times it reads from the clock, so that equal arguments give equal bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 from io import BytesIO
-from typing import Final
+from typing import Any
 
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage
 
-from service.judge.evidence import BundleIdentity
-from service.report import codes, header
-from service.report.content import code_item, put
-from service.report.identity import IMPLEMENTATION_CLASS_UID, algorithm_device_uid
+from service.report import header
+from service.report.equipment import contributing_equipment, gate_equipment, one_line
+from service.report.identity import IMPLEMENTATION_CLASS_UID
 from service.report.subject import Gate, ReportedSeries
 from service.report.wording import SERIES_DESCRIPTION
-
-MANUFACTURER: Final = "iqgate"
-MODEL: Final = "iqgate image quality gate"
 
 
 def require_one_study(series: Iterable[ReportedSeries]) -> None:
@@ -44,149 +42,75 @@ def local(now: datetime, image: Dataset) -> datetime:
     return now.astimezone(timezone(timedelta(minutes=minutes if offset[0] == "+" else -minutes)))
 
 
-def shared_modules(
-    series: ReportedSeries,
-    *,
-    sop_class_uid: str,
-    sop_instance_uid: str,
-    series_instance_uid: str,
-    series_number: int,
-    instance_number: int,
-    modality: str,
-    gate: Gate,
-    now: datetime,
-) -> Dataset:
-    """A new dataset with everything that is neither report nor picture."""
+def study_header(series: ReportedSeries, sop_instance_uid: str) -> Dataset:
+    """Patient and study of the images, valid, as the header of an image that does not exist.
+
+    Type 2 attributes that are missing are there and empty (PS3.3 C.7.1.1, C.7.2.1). Names are left
+    to `complete`: highdicom warns of those of one component, which are many. `sop_instance_uid`
+    is any that no image has.
+    """
     image = series.header
-    moment = local(now, image)
     ds = Dataset()
-    put(ds, "SpecificCharacterSet", "ISO_IR 192")
-    put(ds, "InstanceCreationDate", moment.strftime("%Y%m%d"))
-    put(ds, "InstanceCreationTime", moment.strftime("%H%M%S.%f"))
-    put(ds, "SOPClassUID", sop_class_uid)
-    put(ds, "SOPInstanceUID", sop_instance_uid)
-    if header.utc_offset(image):
-        put(ds, "TimezoneOffsetFromUTC", header.utc_offset(image))
-    _patient(ds, image)
-    _study(ds, image, series.facts.study_instance_uid)
-    put(ds, "Modality", modality)
-    put(ds, "SeriesInstanceUID", series_instance_uid)
-    put(ds, "SeriesNumber", series_number)
-    put(ds, "SeriesDescription", SERIES_DESCRIPTION)
-    put(ds, "InstanceNumber", instance_number)
-    put(ds, "ContentDate", moment.strftime("%Y%m%d"))
-    put(ds, "ContentTime", moment.strftime("%H%M%S.%f"))
-    put(ds, "Manufacturer", MANUFACTURER)
-    put(ds, "ManufacturerModelName", MODEL)
-    put(ds, "DeviceSerialNumber", gate.device_uid[:64])
-    put(ds, "SoftwareVersions", _line(gate.software_version) or "unknown")
-    if _line(gate.station_name):
-        put(ds, "StationName", _line(gate.station_name, 16))
-    if _line(gate.institution_name):
-        put(ds, "InstitutionName", _line(gate.institution_name))
-    return ds
-
-
-def _line(value: str, limit: int = 64) -> str:
-    """A setting as SH or LO: one value, no control characters."""
-    return "".join(char for char in value.replace("\\", "/") if char.isprintable())[:limit].strip()
-
-
-def _patient(ds: Dataset, image: Dataset) -> None:
-    put(ds, "PatientName", header.person_name(image, "PatientName"))
-    put(ds, "PatientID", header.text(image, "PatientID"))
-    put(ds, "PatientBirthDate", header.date(image, "PatientBirthDate"))
-    put(ds, "PatientSex", header.code_string(image, "PatientSex", ("M", "F", "O")))
+    ds.SOPClassUID = CTImageStorage
+    ds.SOPInstanceUID = sop_instance_uid
+    ds.SeriesInstanceUID = sop_instance_uid
+    ds.StudyInstanceUID = series.facts.study_instance_uid
+    ds.StudyDate = header.date(image, "StudyDate")
+    ds.StudyTime = header.time(image, "StudyTime")
+    ds.StudyID = header.text(image, "StudyID", limit=16)
+    ds.AccessionNumber = header.text(image, "AccessionNumber", limit=16)
+    ds.ReferringPhysicianName = ds.PatientName = ""
+    ds.PatientID = header.text(image, "PatientID")
+    ds.PatientBirthDate = header.date(image, "PatientBirthDate")
+    ds.PatientSex = header.code_string(image, "PatientSex", ("M", "F", "O"))
+    removed = header.code_string(image, "PatientIdentityRemoved", ("YES", "NO"))
+    methods = header.texts(image, "DeidentificationMethod") or ["not stated in the images"]
     optional = {
+        "StudyDescription": header.text(image, "StudyDescription"),
         "IssuerOfPatientID": header.text(image, "IssuerOfPatientID"),
         "QualityControlSubject": header.code_string(image, "QualityControlSubject", ("YES", "NO")),
         "PatientAge": header.age(image),
+        "PatientIdentityRemoved": removed,
+        "DeidentificationMethod": methods if removed == "YES" else "",
     }
     for keyword, value in optional.items():
         if value:
-            put(ds, keyword, value)
-    _deidentification(ds, image)
+            setattr(ds, keyword, value)
+    return ds
 
 
-def _deidentification(ds: Dataset, image: Dataset) -> None:
-    """Images said to be de-identified yield a report that says so (C.7.1.1, both are Type 1C)."""
-    removed = header.code_string(image, "PatientIdentityRemoved", ("YES", "NO"))
-    if not removed:
-        return
-    if removed == "YES":
-        methods = header.texts(image, "DeidentificationMethod")
-        put(ds, "DeidentificationMethod", methods or ["not stated in the images"])
-    put(ds, "PatientIdentityRemoved", removed)
+def shared_arguments(series: ReportedSeries, gate: Gate, now: datetime) -> dict[str, Any]:
+    """Arguments of every highdicom constructor used here."""
+    moment = local(now, series.header)
+    return {
+        **gate_equipment(gate),
+        "series_description": SERIES_DESCRIPTION,
+        "content_date": f"{moment:%Y%m%d}",
+        "content_time": f"{moment:%H%M%S.%f}",
+        "specific_character_set": "ISO_IR 192",
+    }
 
 
-def _study(ds: Dataset, image: Dataset, study_instance_uid: str) -> None:
-    put(ds, "StudyInstanceUID", study_instance_uid)
-    put(ds, "StudyDate", header.date(image, "StudyDate"))
-    put(ds, "StudyTime", header.time(image, "StudyTime"))
-    put(ds, "ReferringPhysicianName", header.person_name(image, "ReferringPhysicianName"))
-    put(ds, "StudyID", header.text(image, "StudyID", limit=16))
-    put(ds, "AccessionNumber", header.text(image, "AccessionNumber", limit=16))
-    description = header.text(image, "StudyDescription")
-    if description:
-        put(ds, "StudyDescription", description)
-
-
-def contributing_equipment(series: Iterable[ReportedSeries], now: datetime) -> list[Dataset]:
-    """A scanner each, and a network each, that had a part in the report (C.12.1, CID 7005)."""
-    made: dict[tuple[str, ...], Dataset] = {}
-    for one in series:
-        facts = one.facts
-        if facts.manufacturer or facts.model:
-            key = ("scanner", facts.manufacturer, facts.model, facts.device_serial_number)
-            made.setdefault(key, _scanner(one))
-        bundle = one.assessment.bundle
-        if bundle is not None:
-            made.setdefault(("bundle", bundle.digest), _algorithm(bundle, local(now, one.header)))
-    return list(made.values())
-
-
-def _scanner(one: ReportedSeries) -> Dataset:
-    facts = one.facts
-    item = Dataset()
-    put(item, "Manufacturer", _line(facts.manufacturer) or "unknown")
-    named = (
-        ("ManufacturerModelName", _line(facts.model)),
-        ("DeviceSerialNumber", _line(facts.device_serial_number)),
-        ("StationName", _line(facts.station_name, 16)),
-        ("InstitutionName", header.text(one.header, "InstitutionName")),
-        ("SoftwareVersions", header.texts(one.header, "SoftwareVersions")[:8]),
-    )
-    for keyword, value in named:
-        if value:
-            put(item, keyword, value)
-    put(item, "PurposeOfReferenceCodeSequence", [code_item(codes.ACQUISITION_EQUIPMENT)])
-    return item
-
-
-def _algorithm(bundle: BundleIdentity, moment: datetime) -> Dataset:
-    """The network as equipment (IHE AIR): its Device UID changes whenever it is retrained."""
-    item = Dataset()
-    put(item, "Manufacturer", MANUFACTURER)
-    put(item, "ManufacturerModelName", _line(bundle.name) or "unknown")
-    put(item, "DeviceSerialNumber", _line(bundle.digest) or "unknown")
-    put(item, "SoftwareVersions", _line(bundle.version) or "unknown")
-    put(item, "DeviceUID", algorithm_device_uid(bundle.digest))
-    put(item, "ContributionDateTime", moment.strftime("%Y%m%d%H%M%S.%f%z"))
-    put(item, "ContributionDescription", "Scored noise and artefact appearance of the images")
-    put(item, "PurposeOfReferenceCodeSequence", [code_item(codes.PROCESSING_EQUIPMENT)])
-    return item
+def complete(ds: Dataset, series: Sequence[ReportedSeries], gate: Gate, now: datetime) -> None:
+    """Names, times, time zone, station and equipment of an object that highdicom has built."""
+    image = series[0].header
+    ds.PatientName = header.person_name(image, "PatientName")
+    ds.ReferringPhysicianName = header.person_name(image, "ReferringPhysicianName")
+    ds.InstanceCreationDate, ds.InstanceCreationTime = ds.ContentDate, ds.ContentTime
+    if offset := header.utc_offset(image):
+        ds.TimezoneOffsetFromUTC = offset
+    if station := one_line(gate.station_name, 16):
+        ds.StationName = station
+    # highdicom appends itself, with a time from the clock: our bytes would vary with its version
+    ds.ContributingEquipmentSequence = contributing_equipment(series, local(now, image))
+    if not ds.ContributingEquipmentSequence:
+        del ds.ContributingEquipmentSequence
 
 
 def to_bytes(ds: Dataset) -> bytes:
-    """A complete Part 10 file, Explicit VR Little Endian (PS3.10 7.1)."""
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = "IQGATE"
-    ds.file_meta = meta
+    """A complete Part 10 file, in the transfer syntax that highdicom has set (PS3.10 7.1)."""
+    ds.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    ds.file_meta.ImplementationVersionName = "IQGATE"
     buffer = BytesIO()
     dcmwrite(buffer, ds, enforce_file_format=True)
     return buffer.getvalue()

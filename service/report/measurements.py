@@ -1,189 +1,232 @@
-"""Measurement groups: what is said of one series, and of each stack in it (PS3.16 TID 1501)."""
+"""Measurement groups: what is said of one series, and of each stack in it (PS3.16 TID 1501).
+
+highdicom's templates hold figures, codes, tracking and algorithm. They have no argument for text,
+which TID 1501, being extensible, permits: it follows them as further items of the group.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable
 from typing import Final
 
+from highdicom.sr import (
+    AlgorithmIdentification,
+    Measurement,
+    MeasurementsAndQualitativeEvaluations,
+    QualitativeEvaluation,
+    SourceImageForMeasurement,
+    TextContentItem,
+    TrackingIdentifier,
+    UIDRefContentItem,
+)
 from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes as standard
 from pydicom.sr.coding import Code
 
-from service.judge.evidence import Assessment, BundleIdentity, StackResult, Verdict
+from service.judge.evidence import Assessment, BundleIdentity, SliceScore, StackResult, Verdict
 from service.report import codes, header
-from service.report.content import (
-    HAS_CONCEPT_MOD,
-    HAS_OBS_CONTEXT,
-    HAS_PROPERTIES,
-    code,
-    container,
-    image,
-    number,
-    text,
-    uid_reference,
-)
 from service.report.identity import tracking_uid
-from service.report.references import to_slice
+from service.report.references import frames_of, image_of
 from service.report.subject import ReportedSeries
-from service.report.wording import headline, series_title
+from service.report.wording import headline, is_share, series_title
 
-_UNKNOWN_SCALE: Final = BundleIdentity("unknown", "unknown", "", 0.0, 0.0)
+_UNKNOWN_BUNDLE: Final = BundleIdentity("unknown", "unknown", "", 0.0, 0.0)
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
-def groups(series: ReportedSeries) -> list[Dataset]:
+def groups(series: ReportedSeries) -> list[MeasurementsAndQualitativeEvaluations]:
     """The group of the series, then one for each stack where there is more than one."""
     stacks = series.assessment.stacks if len(series.assessment.stacks) > 1 else ()
     return [_series_group(series), *(_stack_group(series, stack) for stack in stacks)]
 
 
-def summary(series: ReportedSeries) -> list[Dataset]:
-    """The series in one sentence, for viewers that show text only, and its warnings."""
+def summary(series: ReportedSeries) -> list[TextContentItem]:
+    """The series in one sentence, for viewers that show text only."""
     assessment = series.assessment
     words = headline(assessment.verdict, borderline=assessment.borderline)
-    line = f"{series_title(series.facts)} - {words}. {assessment.reason}".strip()
-    return [text(codes.SUMMARY, line)]
+    return texts(
+        (codes.SUMMARY, f"{series_title(series.facts)} - {words}. {assessment.reason}"),
+    )
 
 
-def _series_group(series: ReportedSeries) -> Dataset:
+def texts(*named: tuple[Code, str], relationship: str = "CONTAINS") -> list[TextContentItem]:
+    """A TEXT for each value that is not blank, without control characters or lone surrogates."""
+    cleaned = ((name, _clean(value)) for name, value in named)
+    return [TextContentItem(name, value, relationship) for name, value in cleaned if value]
+
+
+def _clean(value: str) -> str:
+    return _CONTROL.sub(" ", value.encode("utf-8", errors="replace").decode("utf-8")).strip()
+
+
+def _series_group(series: ReportedSeries) -> MeasurementsAndQualitativeEvaluations:
     assessment = series.assessment
-    return container(
-        codes.MEASUREMENT_GROUP,
+    limits = assessment.limits
+    name = _statistic_codes(assessment)
+    ctdi_vol_mgy = header.binary_number(series.header, "CTDIvol")
+    return _group(
+        series,
+        None,
         [
-            *_tracking(series, None),
-            code(codes.FINDING, codes.IMAGE_QUALITY),
-            *_algorithm(assessment),
-            *_score(assessment, assessment.score, assessment.interval),
-            *_limits(assessment),
-            *number(codes.NOISE, assessment.noise_hu, codes.HOUNSFIELD),
-            *number(codes.MEAN_CTDI_VOL, _ctdi_vol_mgy(series), codes.MILLIGRAY),
-            *number(codes.SLICES_TOTAL, assessment.slices_total, codes.SLICES),
-            *number(codes.SLICES_SCORED, assessment.slices_scored, codes.SLICES),
-            *_worst(series),
-            *_verdict(assessment.verdict),
-            *([code(codes.BORDERLINE, codes.YES)] if assessment.borderline else []),
-            *_words(series),
-            uid_reference(codes.SERIES_INSTANCE_UID, series.facts.series_instance_uid),
+            *_statistic(assessment, assessment.score, assessment.interval),
+            *_number(name.meets, None if limits is None else limits.meets, name.unit),
+            *_number(name.unusable, None if limits is None else limits.unusable, name.unit),
+            *_number(codes.NOISE, assessment.noise_hu, standard.UCUM.HounsfieldUnit),
+            *_number(standard.DCM.MeanCtdivol, ctdi_vol_mgy, codes.MILLIGRAY),
+            *_number(codes.SLICES_TOTAL, assessment.slices_total, codes.SLICES),
+            *_number(codes.SLICES_SCORED, assessment.slices_scored, codes.SLICES),
+            *(item for one in assessment.worst for item in _slice(series, one)),
         ],
-        template="1501",
+        assessment.verdict,
+        _words(series),
     )
 
 
-def _stack_group(series: ReportedSeries, stack: StackResult) -> Dataset:
-    return container(
-        codes.MEASUREMENT_GROUP,
+def _stack_group(
+    series: ReportedSeries, stack: StackResult
+) -> MeasurementsAndQualitativeEvaluations:
+    return _group(
+        series,
+        stack.stack,
         [
-            *_tracking(series, stack.stack),
-            code(codes.FINDING, codes.IMAGE_QUALITY),
-            *_algorithm(series.assessment),
-            *_score(series.assessment, stack.value, stack.interval),
-            *number(codes.SLICES_SCORED, stack.slices_scored, codes.SLICES),
-            *_verdict(stack.verdict),
-            *_named((codes.STACK, stack.stack), (codes.STATISTIC, series.assessment.statistic)),
-            uid_reference(codes.SERIES_INSTANCE_UID, series.facts.series_instance_uid),
+            *_statistic(series.assessment, stack.value, stack.interval),
+            *_number(codes.SLICES_SCORED, stack.slices_scored, codes.SLICES),
         ],
-        template="1501",
+        stack.verdict,
+        texts((codes.STACK, stack.stack), (codes.STATISTIC, series.assessment.statistic)),
     )
 
 
-def _tracking(series: ReportedSeries, stack: str | None) -> list[Dataset]:
-    """TID 4108; the same in every report on this series or stack."""
-    facts = series.facts
-    name = series_title(facts) if stack is None else f"{series_title(facts)}, stack {stack}"
-    uid = tracking_uid(facts.series_instance_uid, stack)
-    return [
-        text(codes.TRACKING_IDENTIFIER, name, HAS_OBS_CONTEXT),
-        uid_reference(codes.TRACKING_UNIQUE_IDENTIFIER, uid, HAS_OBS_CONTEXT),
-    ]
+def _group(
+    series: ReportedSeries,
+    stack: str | None,
+    measurements: list[Measurement],
+    verdict: Verdict,
+    words: Iterable[TextContentItem],
+) -> MeasurementsAndQualitativeEvaluations:
+    """A group of highdicom's, and below its items ours."""
+    series_uid = series.facts.series_instance_uid
+    title = series_title(series.facts)
+    evaluations = _verdict(verdict)
+    if stack is None and series.assessment.borderline:
+        evaluations.append(QualitativeEvaluation(codes.BORDERLINE, codes.YES))
+    group = MeasurementsAndQualitativeEvaluations(
+        TrackingIdentifier(
+            tracking_uid(series_uid, stack),
+            _clean(title if stack is None else f"{title}, stack {stack}"),
+        ),
+        finding_type=standard.DCM.ImageQuality,
+        algorithm_id=_algorithm(series.assessment),
+        measurements=measurements,
+        qualitative_evaluations=evaluations,
+    )
+    group[0].ContinuityOfContent = "SEPARATE"
+    group[0].ContentSequence.extend(words)
+    group[0].ContentSequence.append(
+        UIDRefContentItem(standard.DCM.SeriesInstanceUID, series_uid, "CONTAINS")
+    )
+    return group
 
 
-def _algorithm(assessment: Assessment) -> list[Dataset]:
+def _algorithm(assessment: Assessment) -> AlgorithmIdentification | None:
     """TID 4019: the bundle, and what fixes its outcome."""
     bundle = assessment.bundle
     if bundle is None:
-        return []
-    scale = f"score from {bundle.score_worst:g} (worst) to {bundle.score_best:g} (best)"
-    parameters = [f"bundle sha256 {bundle.digest}", scale]
+        return None
+    parameters = [
+        f"bundle sha256 {bundle.digest}",
+        f"score from {bundle.score_worst:g} (worst) to {bundle.score_best:g} (best)",
+    ]
     if assessment.policy_digest:
         parameters.append(f"policy sha256 {assessment.policy_digest}")
-    named = (
-        (codes.ALGORITHM_NAME, bundle.name),
-        (codes.ALGORITHM_VERSION, bundle.version),
-        *((codes.ALGORITHM_PARAMETERS, value) for value in parameters),
+    return AlgorithmIdentification(
+        _clean(bundle.name) or "unknown", _clean(bundle.version) or "unknown", parameters
     )
-    return _named(*named, relationship=HAS_CONCEPT_MOD)
 
 
-def _score(
+def _statistic_codes(assessment: Assessment) -> codes.StatisticCodes:
+    return codes.statistic(assessment.bundle or _UNKNOWN_BUNDLE, is_share=is_share(assessment))
+
+
+def _statistic(
     assessment: Assessment, value: float | None, interval: tuple[float, float] | None
-) -> list[Dataset]:
+) -> list[Measurement]:
     low, high = interval if interval is not None else (None, None)
-    concept = codes.series_score(assessment.bundle or _UNKNOWN_SCALE)
+    name = _statistic_codes(assessment)
     return [
-        *number(concept, value, codes.SCORE),
-        *number(codes.INTERVAL_LOW, low, codes.SCORE),
-        *number(codes.INTERVAL_HIGH, high, codes.SCORE),
+        *_number(name.value, value, name.unit),
+        *_number(name.low, low, name.unit),
+        *_number(name.high, high, name.unit),
     ]
 
 
-def _limits(assessment: Assessment) -> list[Dataset]:
-    limits = assessment.limits
-    if limits is None:
+def _number(
+    name: Code,
+    value: float | None,
+    unit: Code,
+    images: list[SourceImageForMeasurement] | None = None,
+) -> list[Measurement]:
+    """A NUM in a list, or nothing where there is no finite value to report.
+
+    Viewers show the decimal string as it stands, so that has six figures, where highdicom writes
+    16 ("300.0", "1.6200000000000001"); the floating point value beside it is exact.
+    """
+    if value is None or not math.isfinite(value):
         return []
-    return [
-        *number(codes.LIMIT_MEETS, limits.meets, codes.SCORE),
-        *number(codes.LIMIT_UNUSABLE, limits.unusable, codes.SCORE),
-    ]
+    number = value if isinstance(value, int) else float(value)
+    measurement = Measurement(name, number, unit, referenced_images=images)
+    measurement[0].MeasuredValueSequence[0].NumericValue = f"{value:.6g}"
+    return [measurement]
 
 
-def _worst(series: ReportedSeries) -> Iterable[Dataset]:
-    """A measurement for each worst slice, inferred from its image (TID 300, TID 320)."""
-    concept = codes.slice_score(series.assessment.bundle or _UNKNOWN_SCALE)
-    for one in series.assessment.worst:
-        to = to_slice(series, one)
-        source = image(
-            codes.SOURCE_OF_MEASUREMENT, to.sop_class_uid, to.sop_instance_uid, to.frame_number
+def _slice(series: ReportedSeries, one: SliceScore) -> list[Measurement]:
+    """The score of one slice, inferred from its image (TID 300, TID 320)."""
+    image: Dataset = image_of(series, one)
+    source = SourceImageForMeasurement(
+        image.SOPClassUID, image.SOPInstanceUID, frames_of(series, one)
+    )
+    name = codes.slice_score(series.assessment.bundle or _UNKNOWN_BUNDLE)
+    measured = _number(name, one.score, codes.SCORE, [source])
+    if one.instance_number is not None:
+        number = texts(
+            (codes.IMAGE_NUMBER, str(one.instance_number)), relationship="HAS PROPERTIES"
         )
-        named = "" if one.instance_number is None else str(one.instance_number)
-        properties = _named((codes.IMAGE_NUMBER, named), relationship=HAS_PROPERTIES)
-        yield from number(concept, one.score, codes.SCORE, [*properties, source])
+        for measurement in measured:
+            measurement[0].ContentSequence.insert(0, number[0])
+    return measured
 
 
-def _verdict(verdict: Verdict) -> list[Dataset]:
+def _verdict(verdict: Verdict) -> list[QualitativeEvaluation]:
     """CID 6044 and the standard it is held against; nothing for "not assessed"."""
     outcome = codes.VERDICT.get(verdict)
     if outcome is None:
         return []
     return [
-        code(codes.QUALITY_ASSESSMENT, outcome),
-        code(codes.QUALITY_CONTROL_STANDARD, codes.INSTITUTIONAL_STANDARD),
+        QualitativeEvaluation(standard.DCM.QualityAssessment, outcome),
+        QualitativeEvaluation(
+            standard.DCM.QualityControlStandard,
+            standard.DCM.InstitutionallyDefinedQualityControlStandard,
+        ),
     ]
 
 
-def _words(series: ReportedSeries) -> list[Dataset]:
+def _words(series: ReportedSeries) -> list[TextContentItem]:
     assessment, facts = series.assessment, series.facts
-    outcome = headline(assessment.verdict, borderline=assessment.borderline)
-    scanner = facts.scanner if facts.manufacturer or facts.model else ""
-    return _named(
-        (codes.OUTCOME, outcome),
+    return texts(
+        (codes.OUTCOME, headline(assessment.verdict, borderline=assessment.borderline)),
         (codes.REASON, assessment.reason),
         (codes.STATISTIC, assessment.statistic),
         *((codes.WARNING, warning) for warning in assessment.warnings),
-        (codes.SCANNER, scanner),
+        (codes.SCANNER, facts.scanner if facts.manufacturer or facts.model else ""),
         (codes.PROTOCOL, facts.protocol_name),
         (codes.RULE, assessment.rule),
-        (codes.LOSSY, lossy_history(series.header)),
+        (codes.LOSSY, _lossy_history(series.header)),
     )
 
 
-def _named(*pairs: tuple[Code, str], relationship: str = "CONTAINS") -> list[Dataset]:
-    """A TEXT for each value that is not blank."""
-    return [text(name, value, relationship) for name, value in pairs if value.strip()]
-
-
-def _ctdi_vol_mgy(series: ReportedSeries) -> float | None:
-    return header.binary_number(series.header, "CTDIvol")
-
-
-def lossy_history(image_header: Dataset) -> str:
+def _lossy_history(image_header: Dataset) -> str:
     """What the header says of lossy compression (PS3.3 C.7.6.1.1.5), "" where it says none."""
     if header.code_string(image_header, "LossyImageCompression") != "01":
         return ""

@@ -1,105 +1,78 @@
-"""Which images a report points at, and how (PS3.3 10.8, C.17.2.3)."""
+"""Which images, requests and earlier documents a report points at (PS3.3 10.6, C.17.2)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Final
 
 from pydicom.dataset import Dataset
+from pydicom.uid import (
+    CTImageStorage,
+    MRImageStorage,
+    PositronEmissionTomographyImageStorage,
+    SecondaryCaptureImageStorage,
+)
 
 from service.judge.evidence import SliceScore
 from service.report import header
-from service.report.content import put, reference
 from service.report.subject import Predecessor, ReportedSeries
 
-_FALLBACK_SOP_CLASS: Final[dict[str, str]] = {
-    "CT": "1.2.840.10008.5.1.4.1.1.2",
-    "PT": "1.2.840.10008.5.1.4.1.1.128",
-    "MR": "1.2.840.10008.5.1.4.1.1.4",
+_FALLBACK_SOP_CLASS: Final = {
+    "CT": CTImageStorage,
+    "PT": PositronEmissionTomographyImageStorage,
+    "MR": MRImageStorage,
 }
-_SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
 
 
-@dataclass(frozen=True)
-class ImageReference:
-    """One image, or one frame of it where it is multi-frame."""
+def image_of(series: ReportedSeries, one: SliceScore) -> Dataset:
+    """The image that a score belongs to, by its four UIDs.
 
-    study_instance_uid: str
-    series_instance_uid: str
-    sop_class_uid: str
-    sop_instance_uid: str
-    frame_number: int | None
+    UIDs are written as the archive knows them, valid or not.
+    """
+    return _image(series, one.sop_instance_uid, _header_of(series, one))
 
 
-def to_slice(series: ReportedSeries, one: SliceScore) -> ImageReference:
-    """The image, and frame, that a score belongs to."""
-    image = series.evidence.get(one.sop_instance_uid, series.header)
-    frames = header.decimals(image, "NumberOfFrames")
+def frames_of(series: ReportedSeries, one: SliceScore) -> list[int] | None:
+    """The frame that a score belongs to; None where its image holds one frame (C.18.4)."""
+    frames = header.decimals(_header_of(series, one), "NumberOfFrames")
     many = one.frame_number > 1 or (bool(frames) and frames[0] > 1)
-    return ImageReference(
-        series.facts.study_instance_uid,
-        series.facts.series_instance_uid,
-        _sop_class(series, image),
-        one.sop_instance_uid,
-        one.frame_number if many else None,
-    )
+    return [one.frame_number] if many else None
 
 
-def to_header(series: ReportedSeries) -> ImageReference | None:
-    """The image whose header stands for the series, if it names itself."""
-    sop_instance_uid = header.uid(series.header, "SOPInstanceUID")
-    if not sop_instance_uid:
-        return None
-    return ImageReference(
-        series.facts.study_instance_uid,
-        series.facts.series_instance_uid,
-        _sop_class(series, series.header),
-        sop_instance_uid,
-        None,
-    )
+def images(series: ReportedSeries) -> list[Dataset]:
+    """Every image the report on a series shows, each once; where it shows none, the image whose
+    header stands for the series, if that names itself."""
+    shown = {one.sop_instance_uid: image_of(series, one) for one in series.assessment.worst}
+    stand_in = header.uid(series.header, "SOPInstanceUID")
+    if not shown and stand_in:
+        return [_image(series, stand_in, series.header)]
+    return list(shown.values())
 
 
-def _sop_class(series: ReportedSeries, image: Dataset) -> str:
+def _header_of(series: ReportedSeries, one: SliceScore) -> Dataset:
+    return series.evidence.get(one.sop_instance_uid, series.header)
+
+
+def _image(series: ReportedSeries, sop_instance_uid: str, image: Dataset) -> Dataset:
     declared = header.uid(image, "SOPClassUID") or header.uid(series.header, "SOPClassUID")
-    return declared or _FALLBACK_SOP_CLASS.get(series.facts.modality, _SECONDARY_CAPTURE)
+    ds = Dataset()
+    ds.SOPClassUID = declared or _FALLBACK_SOP_CLASS.get(
+        series.facts.modality, SecondaryCaptureImageStorage
+    )
+    ds.SOPInstanceUID = sop_instance_uid
+    ds.SeriesInstanceUID = series.facts.series_instance_uid
+    ds.StudyInstanceUID = series.facts.study_instance_uid
+    return ds
 
 
-def evidence(images: Iterable[ImageReference]) -> list[Dataset]:
-    """Items of Current Requested Procedure Evidence Sequence, each image once."""
-    studies: dict[str, dict[str, dict[str, Dataset]]] = {}
-    for one in images:
-        instances = studies.setdefault(one.study_instance_uid, {}).setdefault(
-            one.series_instance_uid, {}
-        )
-        instances.setdefault(
-            one.sop_instance_uid, reference(one.sop_class_uid, one.sop_instance_uid)
-        )
-    return [
-        _study_item(study, [_series_item(uid, list(held.values())) for uid, held in series.items()])
-        for study, series in studies.items()
-    ]
-
-
-def predecessor_documents(predecessor: Predecessor) -> list[Dataset]:
-    """Items of Predecessor Documents Sequence."""
-    document = reference(predecessor.sop_class_uid, predecessor.sop_instance_uid)
-    series = _series_item(predecessor.series_instance_uid, [document])
-    return [_study_item(predecessor.study_instance_uid, [series])]
-
-
-def _series_item(series_instance_uid: str, instances: Sequence[Dataset]) -> Dataset:
-    item = Dataset()
-    put(item, "SeriesInstanceUID", series_instance_uid)
-    put(item, "ReferencedSOPSequence", list(instances))
-    return item
-
-
-def _study_item(study_instance_uid: str, series: Sequence[Dataset]) -> Dataset:
-    item = Dataset()
-    put(item, "ReferencedSeriesSequence", list(series))
-    put(item, "StudyInstanceUID", study_instance_uid)
-    return item
+def document(predecessor: Predecessor) -> Dataset:
+    """An earlier report, by its four UIDs."""
+    ds = Dataset()
+    ds.SOPClassUID = predecessor.sop_class_uid
+    ds.SOPInstanceUID = predecessor.sop_instance_uid
+    ds.SeriesInstanceUID = predecessor.series_instance_uid
+    ds.StudyInstanceUID = predecessor.study_instance_uid
+    return ds
 
 
 def requests(series: Iterable[ReportedSeries]) -> list[Dataset]:
@@ -125,14 +98,15 @@ def requests(series: Iterable[ReportedSeries]) -> list[Dataset]:
 
 
 def _request(study_instance_uid: str, values: tuple[str, ...]) -> Dataset:
-    accession, procedure_id, description, placer, filler = values
     item = Dataset()
-    put(item, "AccessionNumber", accession)
-    put(item, "ReferencedStudySequence", [])
-    put(item, "StudyInstanceUID", study_instance_uid)
-    put(item, "RequestedProcedureDescription", description)
-    put(item, "RequestedProcedureCodeSequence", [])
-    put(item, "RequestedProcedureID", procedure_id)
-    put(item, "PlacerOrderNumberImagingServiceRequest", placer)
-    put(item, "FillerOrderNumberImagingServiceRequest", filler)
+    item.ReferencedStudySequence = []
+    item.StudyInstanceUID = study_instance_uid
+    item.RequestedProcedureCodeSequence = []
+    (
+        item.AccessionNumber,
+        item.RequestedProcedureID,
+        item.RequestedProcedureDescription,
+        item.PlacerOrderNumberImagingServiceRequest,
+        item.FillerOrderNumberImagingServiceRequest,
+    ) = values
     return item

@@ -10,20 +10,19 @@ from textwrap import wrap
 from typing import Final
 
 from pydicom.dataset import Dataset
-
-from service.report import codes
+from pydicom.sr.codedict import codes
 
 _WIDTH: Final = 100
 _LEFT_OUT: Final = {
     concept.value
     for concept in (
-        codes.LANGUAGE,
-        codes.OBSERVER_TYPE,
-        codes.DEVICE_OBSERVER_UID,
-        codes.TRACKING_UNIQUE_IDENTIFIER,
-        codes.FINDING,
-        codes.QUALITY_CONTROL_STANDARD,
-        codes.SERIES_INSTANCE_UID,
+        codes.DCM.LanguageOfContentItemAndDescendants,
+        codes.DCM.ObserverType,
+        codes.DCM.DeviceObserverUID,
+        codes.DCM.TrackingUniqueIdentifier,
+        codes.DCM.Finding,
+        codes.DCM.QualityControlStandard,
+        codes.DCM.SeriesInstanceUID,
     )
 }
 """Concepts that say nothing to a reader, or the same in every report."""
@@ -54,7 +53,7 @@ def _lines(item: Dataset, depth: int) -> Iterator[str]:
     else:
         yield from _paragraph(f"{_concept_name(item)}: {_value(item)}", depth)
     for child in children:
-        if _concept_value(child) != codes.TRACKING_IDENTIFIER.value:
+        if _concept_value(child) != codes.DCM.TrackingIdentifier.value:
             yield from _lines(child, depth + 1)
 
 
@@ -66,7 +65,7 @@ def _paragraph(line: str, depth: int) -> Iterator[str]:
 def _heading(item: Dataset) -> str:
     """A group is called by what it is about."""
     for child in item.get("ContentSequence", []):
-        if _concept_value(child) == codes.TRACKING_IDENTIFIER.value:
+        if _concept_value(child) == codes.DCM.TrackingIdentifier.value:
             return str(child.get("TextValue", ""))
     return _concept_name(item)
 
@@ -92,9 +91,11 @@ def _number(item: Dataset) -> str:
         return "no value"
     unit = measured[0].MeasurementUnitsCodeSequence[0]
     value = f"{float(measured[0].NumericValue):.4g}"
-    if unit.CodeValue.startswith("{"):  # the name says already what is counted
+    if unit.CodeValue[0] in "{1":  # no dimension: the name says already what is counted
         return value
-    return f"{value} {'HU' if unit.CodeValue == codes.HOUNSFIELD.value else unit.CodeMeaning}"
+    return (
+        f"{value} {'HU' if unit.CodeValue == codes.UCUM.HounsfieldUnit.value else unit.CodeMeaning}"
+    )
 
 
 def _image(item: Dataset) -> str:

@@ -6,44 +6,41 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, Literal
 
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from highdicom.sr import (
+    CodedConcept,
+    Comprehensive3DSR,
+    ComprehensiveSR,
+    ContainerContentItem,
+    ContentSequence,
+    EnhancedSR,
+    LanguageOfContentItemAndDescendants,
+    MeasurementReport,
+)
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from service.report import codes
-from service.report.content import (
-    HAS_CONCEPT_MOD,
-    code,
-    container,
-    device_observer,
-    put,
-    text,
-)
 from service.report.document import (
-    MANUFACTURER,
-    MODEL,
-    contributing_equipment,
+    complete,
     require_one_study,
-    shared_modules,
+    shared_arguments,
+    study_header,
     to_bytes,
 )
-from service.report.measurements import groups, summary
-from service.report.references import (
-    ImageReference,
-    evidence,
-    predecessor_documents,
-    requests,
-    to_header,
-    to_slice,
-)
+from service.report.equipment import observer
+from service.report.measurements import groups, summary, texts
+from service.report.references import document, images, requests
 from service.report.subject import Gate, Predecessor, ReportedSeries
 from service.report.wording import DISCLAIMER
 
 SrClass = Literal["comprehensive", "comprehensive-3d", "enhanced"]
 
-SOP_CLASS_UIDS: Final[dict[SrClass, str]] = {
-    "enhanced": "1.2.840.10008.5.1.4.1.1.88.22",
-    "comprehensive": "1.2.840.10008.5.1.4.1.1.88.33",
-    "comprehensive-3d": "1.2.840.10008.5.1.4.1.1.88.34",
+_DOCUMENTS: Final = {
+    "enhanced": EnhancedSR,
+    "comprehensive": ComprehensiveSR,
+    "comprehensive-3d": Comprehensive3DSR,
 }
 SERIES_NUMBER: Final = 9901
 
@@ -65,75 +62,69 @@ def build_structured_report(
     contains raises; no series, series of several studies or a naive `now` are ValueErrors.
     """
     require_one_study(series)
-    ds = shared_modules(
-        series[0],
-        sop_class_uid=SOP_CLASS_UIDS[sop_class],
-        sop_instance_uid=sop_instance_uid,
-        series_instance_uid=series_instance_uid,
-        series_number=SERIES_NUMBER,
-        instance_number=instance_number,
-        modality="SR",
-        gate=gate,
-        now=now,
+    # what may be invalid is UIDs of images, and those are written as the archive knows them
+    with disable_value_validation():
+        source = study_header(series[0], sop_instance_uid)
+        ds = _DOCUMENTS[sop_class](
+            evidence=[source, *(image for one in series for image in images(one))],
+            content=_content(series, gate),
+            series_instance_uid=series_instance_uid,
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=sop_instance_uid,
+            instance_number=instance_number,
+            is_complete=True,
+            is_final=True,
+            requested_procedures=requests(series) or None,
+            previous_versions=None if predecessor is None else [document(predecessor)],
+            coding_schemes=[
+                CodingSchemeIdentificationItem(
+                    codes.PRIVATE_SCHEME,
+                    name="iqgate image quality codes",
+                    responsible_organization="iqgate project",
+                )
+            ],
+            **shared_arguments(series[0], gate, now),
+        )
+        _forget_source(ds)
+        complete(ds, series, gate, now)
+        return to_bytes(ds)
+
+
+def _forget_source(ds: Dataset) -> None:
+    """Takes the header that patient and study came from out of the evidence: it is no image."""
+    listed = ds.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    del listed[0]
+    if not listed:
+        del ds.CurrentRequestedProcedureEvidenceSequence
+
+
+def _content(series: Sequence[ReportedSeries], gate: Gate) -> MeasurementReport:
+    """Language, observer, procedures, a group a series, and in words what it is not."""
+    report = MeasurementReport(
+        observer(gate),
+        _procedures(series),
+        [group for one in series for group in groups(one)],
+        language_of_content_item_and_descendants=LanguageOfContentItemAndDescendants(
+            CodedConcept.from_code(codes.ENGLISH)
+        ),
     )
-    _document(ds, series, now, predecessor)
-    for element in _tree(series, gate):
-        ds.add(element)
-    return to_bytes(ds)
-
-
-def _document(
-    ds: Dataset, series: Sequence[ReportedSeries], now: datetime, predecessor: Predecessor | None
-) -> None:
-    """SR Document Series and SR Document General (PS3.3 C.17.1, C.17.2)."""
-    put(ds, "ReferencedPerformedProcedureStepSequence", [])
-    put(ds, "PerformedProcedureCodeSequence", [])
-    put(ds, "CompletionFlag", "COMPLETE")
-    put(ds, "VerificationFlag", "UNVERIFIED")
-    put(ds, "PreliminaryFlag", "FINAL")
-    if asked := requests(series):
-        put(ds, "ReferencedRequestSequence", asked)
-    if used := evidence(_images(series)):
-        put(ds, "CurrentRequestedProcedureEvidenceSequence", used)
-    if predecessor is not None:
-        put(ds, "PredecessorDocumentsSequence", predecessor_documents(predecessor))
-    if equipment := contributing_equipment(series, now):
-        put(ds, "ContributingEquipmentSequence", equipment)
-    scheme = Dataset()
-    put(scheme, "CodingSchemeDesignator", codes.PRIVATE_SCHEME)
-    put(scheme, "CodingSchemeName", "iqgate image quality codes")
-    put(scheme, "CodingSchemeResponsibleOrganization", "iqgate project")
-    put(ds, "CodingSchemeIdentificationSequence", [scheme])
-
-
-def _images(series: Iterable[ReportedSeries]) -> list[ImageReference]:
-    """Every image the tree references; for a series without one, the image of its header."""
-    found: list[ImageReference] = []
-    for one in series:
-        worst = [to_slice(one, slice_score) for slice_score in one.assessment.worst]
-        stand_in = None if worst else to_header(one)
-        found += worst if stand_in is None else [stand_in]
-    return found
-
-
-def _tree(series: Sequence[ReportedSeries], gate: Gate) -> Dataset:
-    """The root container: language, observer, procedures, a group a series, what it is not."""
-    procedures: dict[str, Code] = {}
-    for one in series:
-        concept = codes.procedure(one.facts.modality)
-        procedures.setdefault(concept.value, concept)
-    language = code(codes.LANGUAGE, codes.ENGLISH, HAS_CONCEPT_MOD)
-    remarks = [item for one in series for item in summary(one)]
-    remarks += [text(codes.DISCLAIMER, line) for line in DISCLAIMER]
-    return container(
-        codes.IMAGING_MEASUREMENT_REPORT,
+    # highdicom declares containers running text, which viewers show without the items' names
+    for container in (report[0], report[0].ContentSequence[-1]):
+        container.ContinuityOfContent = "SEPARATE"
+    # TID 1500 has Qualitative Evaluations, MeasurementReport no argument for them
+    remarks = ContainerContentItem(
+        codes.QUALITATIVE_EVALUATIONS, is_content_continuous=False, relationship_type="CONTAINS"
+    )
+    remarks.ContentSequence = ContentSequence(
         [
-            language,
-            *device_observer(gate.device_uid, gate.station_name, MANUFACTURER, MODEL),
-            *(code(codes.PROCEDURE_REPORTED, one, HAS_CONCEPT_MOD) for one in procedures.values()),
-            container(codes.IMAGING_MEASUREMENTS, [item for one in series for item in groups(one)]),
-            container(codes.QUALITATIVE_EVALUATIONS, remarks),
-        ],
-        template="1500",
-        relationship=None,
+            *(item for one in series for item in summary(one)),
+            *texts(*((codes.DISCLAIMER, line) for line in DISCLAIMER)),
+        ]
     )
+    report[0].ContentSequence.append(remarks)
+    return report
+
+
+def _procedures(series: Iterable[ReportedSeries]) -> list[Code]:
+    """Each procedure once, in the order of the series."""
+    return list(dict.fromkeys(codes.procedure(one.facts.modality) for one in series))

@@ -11,6 +11,7 @@ import pytest
 from highdicom.sr import MeasurementReport, srread
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes as standard
 from pydicom.sr.coding import Code
 from report_subjects import (
     BUNDLE,
@@ -26,10 +27,10 @@ from report_subjects import (
     structured_report,
 )
 
-from service.judge.evidence import Assessment, StackResult, Verdict
+from service.judge.evidence import Assessment, Limits, StackResult, Verdict
 from service.report import codes
 from service.report.identity import named_uid, tracking_uid
-from service.report.structured_report import SOP_CLASS_UIDS, SrClass, build_structured_report
+from service.report.structured_report import SrClass, build_structured_report
 from service.report.wording import DISCLAIMER
 
 
@@ -48,7 +49,7 @@ def items(node: Dataset, concept: Code) -> list[Dataset]:
 
 
 def groups(sr: Dataset) -> list[Dataset]:
-    return items(items(sr, codes.IMAGING_MEASUREMENTS)[0], codes.MEASUREMENT_GROUP)
+    return items(items(sr, standard.DCM.ImagingMeasurements)[0], standard.DCM.MeasurementGroup)
 
 
 def numbers(node: Dataset, concept: Code) -> list[tuple[float, str]]:
@@ -74,9 +75,37 @@ def test_the_group_carries_every_figure_of_the_assessment() -> None:
     assert numbers(group, codes.LIMIT_MEETS) == [(1.8, "{score}")]
     assert numbers(group, codes.LIMIT_UNUSABLE) == [(1.0, "{score}")]
     assert numbers(group, codes.NOISE) == [(21.5, "[hnsf'U]")]
-    assert numbers(group, codes.MEAN_CTDI_VOL) == [(7.25, "mGy")]
+    assert numbers(group, standard.DCM.MeanCtdivol) == [(7.25, "mGy")]
     assert numbers(group, codes.SLICES_TOTAL) == [(40.0, "{slices}")]
     assert numbers(group, codes.SLICES_SCORED) == [(36.0, "{slices}")]
+
+
+def test_a_share_of_slices_is_not_reported_as_a_score() -> None:
+    stacks = tuple(
+        StackResult(name, 18, value, (value - 0.1, value + 0.1), Verdict.DOES_NOT_MEET)
+        for name, value in (("b 50", 0.3), ("b 800", 0.4))
+    )
+    series = reported(
+        score=0.4, interval=(0.3, 0.5), limits=Limits(0.2, 0.6, more_is_worse=True), stacks=stacks
+    )
+    whole, first, _ = groups(read(structured_report(series)))
+    for group, value, low in ((whole, 0.4, 0.3), (first, 0.3, 0.2)):
+        assert numbers(group, codes.SHARE) == [(value, "1")]
+        assert numbers(group, codes.SHARE_LOW) == [(pytest.approx(low), "1")]
+        assert numbers(group, codes.series_score(BUNDLE)) == []
+        assert numbers(group, codes.INTERVAL_LOW) == []
+    assert numbers(whole, codes.SHARE_MEETS) == [(0.2, "1")]
+    assert numbers(whole, codes.SHARE_UNUSABLE) == [(0.6, "1")]
+    assert numbers(whole, codes.LIMIT_MEETS) == []
+    assert len(numbers(whole, codes.slice_score(BUNDLE))) == 6
+
+
+def test_decimal_strings_are_short_and_floating_point_values_exact() -> None:
+    group = groups(read(structured_report(reported(score=1 / 3))))[0]
+    score = items(group, codes.series_score(BUNDLE))[0].MeasuredValueSequence[0]
+    assert (str(score.NumericValue), score.FloatingPointValue) == ("0.333333", 1 / 3)
+    count = items(group, codes.SLICES_TOTAL)[0].MeasuredValueSequence[0]
+    assert str(count.NumericValue) == "40"
 
 
 def test_the_score_code_states_its_range() -> None:
@@ -101,9 +130,9 @@ def test_the_words_of_the_assessment_are_in_the_group() -> None:
 def test_the_algorithm_is_named_with_version_and_digest() -> None:
     sr = read(structured_report(reported()))
     group = groups(sr)[0]
-    assert texts(group, codes.ALGORITHM_NAME) == ["ct-md-iqa-compact"]
-    assert texts(group, codes.ALGORITHM_VERSION) == ["1.2.0"]
-    assert f"bundle sha256 {BUNDLE.digest}" in texts(group, codes.ALGORITHM_PARAMETERS)
+    assert texts(group, standard.DCM.AlgorithmName) == ["ct-md-iqa-compact"]
+    assert texts(group, standard.DCM.AlgorithmVersion) == ["1.2.0"]
+    assert f"bundle sha256 {BUNDLE.digest}" in texts(group, standard.DCM.AlgorithmParameters)
     scanner, network = sr.ContributingEquipmentSequence
     assert (scanner.ManufacturerModelName, scanner.DeviceSerialNumber) == ("Scan 9000", "S123")
     assert (network.ManufacturerModelName, network.SoftwareVersions) == (BUNDLE.name, "1.2.0")
@@ -120,15 +149,15 @@ def test_the_algorithm_is_named_with_version_and_digest() -> None:
 )
 def test_each_verdict_has_its_code(verdict: Verdict, code_value: str) -> None:
     group = groups(read(structured_report(reported(verdict=verdict))))[0]
-    assert coded(group, codes.QUALITY_ASSESSMENT) == [code_value]
-    assert coded(group, codes.QUALITY_CONTROL_STANDARD) == ["111240"]
+    assert coded(group, standard.DCM.QualityAssessment) == [code_value]
+    assert coded(group, standard.DCM.QualityControlStandard) == ["111240"]
 
 
 def test_not_assessed_has_no_verdict_code() -> None:
     reason = "No rule covers this kernel."
     series = replace(reported(), assessment=Assessment(Verdict.NOT_ASSESSED, reason))
     group = groups(read(structured_report(series)))[0]
-    assert coded(group, codes.QUALITY_ASSESSMENT) == []
+    assert coded(group, standard.DCM.QualityAssessment) == []
     assert texts(group, codes.OUTCOME) == ["Not assessed"]
     assert texts(group, codes.REASON) == [reason]
 
@@ -137,7 +166,9 @@ def test_the_worst_slices_are_referenced_with_their_scores() -> None:
     series = reported()
     sr = read(structured_report(series))
     held = items(groups(sr)[0], codes.slice_score(BUNDLE))
-    uids = [items(item, codes.SOURCE_OF_MEASUREMENT)[0].ReferencedSOPSequence[0] for item in held]
+    uids = [
+        items(item, standard.DCM.SourceOfMeasurement)[0].ReferencedSOPSequence[0] for item in held
+    ]
     assert [uid.ReferencedSOPInstanceUID for uid in uids] == [
         one.sop_instance_uid for one in series.assessment.worst
     ]
@@ -163,7 +194,9 @@ def test_frames_of_a_multi_frame_image_are_referenced_by_number() -> None:
     sr = read(structured_report(series))
     held = items(groups(sr)[0], codes.slice_score(BUNDLE))
     frames = [
-        items(item, codes.SOURCE_OF_MEASUREMENT)[0].ReferencedSOPSequence[0].ReferencedFrameNumber
+        items(item, standard.DCM.SourceOfMeasurement)[0]
+        .ReferencedSOPSequence[0]
+        .ReferencedFrameNumber
         for item in held
     ]
     assert frames == [one.frame_number for one in series.assessment.worst]
@@ -185,12 +218,12 @@ def test_one_group_a_series_and_one_a_stack_where_there_are_several() -> None:
     assert len(held) == 4
     assert texts(held[2], codes.STACK) == ["b 800"]
     assert numbers(held[1], codes.series_score(BUNDLE)) == [(2.9, "{score}")]
-    assert coded(held[1], codes.QUALITY_ASSESSMENT) == ["111237"]
-    tracking = [items(group, codes.TRACKING_UNIQUE_IDENTIFIER)[0].UID for group in held]
+    assert coded(held[1], standard.DCM.QualityAssessment) == ["111237"]
+    tracking = [items(group, standard.DCM.TrackingUniqueIdentifier)[0].UID for group in held]
     assert tracking[0] == tracking_uid(SERIES_UID)
     assert tracking[2] == tracking_uid(SERIES_UID, "b 800")
     assert len(set(tracking)) == 4
-    assert coded(sr, codes.PROCEDURE_REPORTED) == ["25045-6", "25056-3"]
+    assert coded(sr, standard.DCM.ProcedureReported) == ["25045-6", "25056-3"]
 
 
 def test_the_disclaimer_is_there_in_full() -> None:
@@ -242,10 +275,17 @@ def test_the_predecessor_is_named() -> None:
     assert "PredecessorDocumentsSequence" not in read(structured_report(reported()))
 
 
-@pytest.mark.parametrize("sop_class", ["comprehensive", "comprehensive-3d", "enhanced"])
-def test_the_sop_class_is_a_choice(sop_class: SrClass) -> None:
+@pytest.mark.parametrize(
+    ("sop_class", "uid"),
+    [
+        ("enhanced", "1.2.840.10008.5.1.4.1.1.88.22"),
+        ("comprehensive", "1.2.840.10008.5.1.4.1.1.88.33"),
+        ("comprehensive-3d", "1.2.840.10008.5.1.4.1.1.88.34"),
+    ],
+)
+def test_the_sop_class_is_a_choice(sop_class: SrClass, uid: str) -> None:
     sr = read(structured_report(reported(), sop_class=sop_class))
-    assert sr.SOPClassUID == SOP_CLASS_UIDS[sop_class]
+    assert sr.SOPClassUID == uid
     assert sr.file_meta.MediaStorageSOPClassUID == sr.SOPClassUID
 
 
