@@ -8,6 +8,7 @@
     │   ├── PacsUnavailable     no association, or the peer is out of resources
     │   ├── FolderUnavailable   the reports folder cannot be written
     │   └── LeaseLost           another worker took the work over
+    ├── DemoFailed              the demonstration's gate gave no verdict
     ├── PacsRefused             the peer answered and will not take this object
     └── RejectedInput           this object will never be scored; the message is its reason
         ├── UnreadableObject    not DICOM, truncated, or nested beyond reason
@@ -26,6 +27,10 @@ class IqgateError(Exception):
 
 class ConfigError(IqgateError):
     """A setting, a policy or a bundle is wrong; the message names it and the way out."""
+
+
+class DemoFailed(IqgateError):
+    """The demonstration's gate did not start, or gave no verdict in time."""
 
 
 class RetryableError(IqgateError):

@@ -45,7 +45,7 @@ class Broadcast:
     """The pages that listen. All but `close` belongs to the event loop's thread."""
 
     def __init__(self, most_listeners: int = MOST_LISTENERS) -> None:
-        self._most = most_listeners
+        self.most_listeners = most_listeners
         self._listeners: set[Listener] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
@@ -59,7 +59,7 @@ class Broadcast:
     @contextmanager
     def listening(self, scanner: str | None) -> Iterator[Listener]:
         """Listen for the length of a block. Raises Full."""
-        if len(self._listeners) >= self._most or self.closed:
+        if len(self._listeners) >= self.most_listeners or self.closed:
             raise Full
         listener = Listener(scanner)
         self._listeners.add(listener)

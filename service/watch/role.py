@@ -15,6 +15,7 @@ from service.ledger.wake import Wake
 from service.log import line
 from service.role import Heart, stop_on_signal, wall_clock
 from service.watch.app import make_app
+from service.watch.broadcast import Broadcast
 
 log = logging.getLogger("iqgate.watch")
 
@@ -30,7 +31,7 @@ class Server:
     ) -> None:
         """Bind. Raises OSError when the port cannot be had."""
         app = make_app(settings, database, wake, clock)
-        self._broadcast = app.state.broadcast
+        self.broadcast: Broadcast = app.state.broadcast
         self._socket = _bind(settings.watch.host, settings.watch.port)
         self.port: int = self._socket.getsockname()[1]
         self._uvicorn = uvicorn.Server(
@@ -55,7 +56,7 @@ class Server:
 
     def stop(self) -> None:
         """End open streams, let answers finish, and return when the thread has."""
-        self._broadcast.close()
+        self.broadcast.close()
         self._uvicorn.should_exit = True
         self._thread.join()
         self._socket.close()

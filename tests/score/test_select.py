@@ -50,8 +50,8 @@ EXCLUDED = [
     ("small", {"Rows": 63}, "smaller than 64"),
     ("described-mip", {"SeriesDescription": "Thorax MIP 10/3"}, "intensity projection"),
     ("described-mpr", {"SeriesDescription": "MPR cor"}, "reformat"),
-    ("described-vmi", {"SeriesDescription": "DE Mono+ 70keV"}, "monoenergetic"),
-    ("described-vnc", {"SeriesDescription": "Iodine_map"}, "material map"),
+    ("described-energy", {"SeriesDescription": "DE Mono+ 70keV"}, "monoenergetic"),
+    ("described-material", {"SeriesDescription": "Iodine_map"}, "material map"),
     ("described-subtraction", {"SeriesDescription": "t1 subtracted"}, "subtraction"),
 ]
 

@@ -1,0 +1,40 @@
+# make run    a gate on this machine, a sample series sent to it, the verdicts
+# make test   install what the tests need and run them all
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SAMPLE := build/sample
+
+.PHONY: run test lint bench clean
+
+run: $(VENV)/service.stamp
+	rm -rf $(SAMPLE)
+	$(BIN)/python -m trainer phantom $(SAMPLE)
+	$(BIN)/iqgate demo $(SAMPLE)
+
+test: $(VENV)/test.stamp lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/inference.py
+
+clean:
+	rm -rf $(VENV) build dist iqgate-data
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# the service alone, with what simulates the sample: no torch
+$(VENV)/service.stamp: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[phantom]'
+	touch $@
+
+$(VENV)/test.stamp: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@

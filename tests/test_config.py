@@ -1,0 +1,96 @@
+"""Settings: the annotated sample is complete and careful; errors name file and setting."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pydantic import BaseModel
+
+from service.config import Settings, load_settings, packaged
+from service.errors import ConfigError
+
+
+def settings_in(model, prefix=""):
+    """Every setting's last name, with its section."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from settings_in(kind, name)
+        else:
+            yield prefix, name
+
+
+def test_the_sample_is_careful():
+    settings = load_settings(packaged("iqgate.toml"))
+    assert settings.mode == "shadow"
+    assert settings.receive.host == settings.watch.host == "127.0.0.1"
+    assert settings.receive.addresses == ("127.0.0.0/8", "::1/128")
+    assert settings.watch.token == ""
+
+
+def test_the_sample_shows_every_setting():
+    text = packaged("iqgate.toml").read_text("utf-8")
+    for section, name in settings_in(Settings):
+        if name in ("senders", "peers"):
+            assert re.search(rf"\[+{section}\.{name}", text), name
+        else:
+            assert re.search(rf"^(# )?{name} = ", text, re.MULTILINE), f"{section}.{name}"
+
+
+def write(tmp_path, text):
+    path = tmp_path / "gate.toml"
+    path.write_text(text)
+    return path
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path):
+    path = write(tmp_path, 'mode = "shadow"\ndata_dir = "data"\n[deliver]\nfolder = "out"\n')
+    settings = load_settings(path)
+    assert settings.data_dir == tmp_path / "data"
+    assert settings.reports_folder == tmp_path / "out"
+    assert settings.destinations == ("folder",)
+
+
+def test_the_environment_wins(tmp_path, monkeypatch):
+    monkeypatch.setenv("IQGATE_RECEIVE__PORT", "1234")
+    path = write(
+        tmp_path, 'mode = "shadow"\ndata_dir = "d"\n[receive]\nport = 99\nae_title = "X"\n'
+    )
+    settings = load_settings(path)
+    assert (settings.receive.port, settings.receive.ae_title) == (1234, "X")
+
+
+def test_the_environment_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("IQGATE_MODE", "report")
+    monkeypatch.setenv("IQGATE_DATA_DIR", str(tmp_path))
+    assert load_settings(None).spool == tmp_path / "spool"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('data_dir = "d"', "mode: must be given"),
+        ('mode = "loud"\ndata_dir = "d"', "mode: "),
+        ('mode = "shadow"\ndata_dir = "d"\n[receive]\nprot = 1', "receive.prot: is not a setting"),
+        ('mode = "shadow"\ndata_dir = "d"\n[receive]\nport = 0', "receive.port: "),
+        ('mode = "shadow"\ndata_dir = "d"\n[receive]\naddresses = ["x"]', "receive.addresses"),
+        ('mode = "shadow"\ndata_dir = "d"\n[receive]\nae_title = "SEVENTEEN LETTERS"', "ae_title"),
+        ('mode = "sha', "not TOML"),
+        (
+            'mode = "shadow"\ndata_dir = "d"\n'
+            + '[[deliver.peers]]\nname = "a"\nae_title = "A"\nhost = "h"\nport = 1\n' * 2,
+            "peer names must differ",
+        ),
+    ],
+)
+def test_errors_name_file_and_setting(tmp_path, text, words):
+    with pytest.raises(ConfigError) as caught:
+        load_settings(write(tmp_path, text))
+    assert str(caught.value).startswith(str(tmp_path / "gate.toml"))
+    assert words in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="none.toml: cannot be read"):
+        load_settings(tmp_path / "none.toml")
