@@ -177,11 +177,11 @@ def image_series(connection: Connection, scanner: str, limit: int) -> list[Serie
 def acquisition_series(connection: Connection, one: SeriesReading) -> list[SeriesReading]:
     """All image series of one series' acquisition on its scanner, itself included."""
     query = _series(with_patient=False).where(
-        SeriesRow.acquisition == one.acquisition,
-        SeriesRow.scanner == one.scanner,
-        _holds_images(),
+        SeriesRow.acquisition == one.acquisition, _holds_images()
     )
-    return _read_series(connection, query.order_by(SeriesRow.series_instance_uid))
+    found = _read_series(connection, query.order_by(SeriesRow.series_instance_uid))
+    # not in SQL: without statistics SQLite would go by the scanner's index, and read all it sent
+    return [each for each in found if each.scanner == one.scanner]
 
 
 def alarmed_series(connection: Connection, study_id: int, scanner: str) -> list[SeriesReading]:

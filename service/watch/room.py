@@ -21,6 +21,7 @@ from service.watch.entry import SeriesEntry, entry_of
 from service.watch.health import readiness_of
 
 CARDS = 6
+MOST_STRIPS = 3
 FRESH_WITHIN_S = 30 * 60.0
 """After that a verdict belongs to the past: the next patient may lie on the table already."""
 SHOWN_THUMBNAILS = 6
@@ -57,7 +58,7 @@ class Room:
 
 def room_of(connection: Connection, scanner: str, mode: Mode, now: float) -> Room:
     """The room as it stands. An unknown scanner is a room without series."""
-    recent = series_reading.image_series(connection, scanner, CARDS + 1)
+    recent = series_reading.image_series(connection, scanner, CARDS + MOST_STRIPS + 1)
     faults = readiness_of(reading.roles(connection, now), NEEDED_ROLES).reasons
     newest = recent[0] if recent and now - recent[0].last_object_at <= FRESH_WITHIN_S else None
     chosen, alarm = None, False
@@ -71,7 +72,9 @@ def room_of(connection: Connection, scanner: str, mode: Mode, now: float) -> Roo
             for one in series_reading.alarmed_series(connection, newest.study_id, scanner)
             if one.series_id != chosen.series_id and not _shadowed(one, mode)
         ]
-    others = [one for one in recent if chosen is None or one.series_id != chosen.series_id]
+    earlier = earlier[:MOST_STRIPS]
+    told = {one.series_id for one in earlier} | ({chosen.series_id} if chosen else set())
+    others = [one for one in recent if one.series_id not in told]
     shown = [*([] if chosen is None else [chosen]), *earlier, *others[:CARDS]]
     slices = series_reading.slices(connection, [one.series_id for one in shown])
 

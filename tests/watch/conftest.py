@@ -48,7 +48,13 @@ class Watch:
     database: Database
     filling: Filling
     clock: Clock
+    serve: Callable[[], Server]
     server: Server
+
+    def restart(self) -> Watch:
+        """A stopped server serves again, on the port it had."""
+        self.server = self.serve()
+        return self
 
     @property
     def address(self) -> str:
@@ -88,12 +94,17 @@ def start_watch(tmp_path: Path) -> Iterator[StartWatch]:
             clock = Clock(now)
             wake = Wake(settings.database_url)
             stack.callback(wake.close)
-            server = Server(settings, database, wake, clock)
-            server.start()
-            stack.callback(server.stop)
+
+            def serve() -> Server:
+                server = Server(settings, database, wake, clock)
+                server.start()
+                stack.callback(server.stop)
+                return server
+
+            server = serve()
             filling = Filling(database, settings, clock)
             stack.callback(filling.wake.close)
-            watch = Watch(settings, database, filling, clock, server)
+            watch = Watch(settings, database, filling, clock, serve, server)
             wait_for("the server answers", lambda: watch.ask("/healthz").status == 200)
             return watch
 

@@ -10,21 +10,23 @@ from pathlib import Path
 import pytest
 
 from service.watch.pages import HERE
+from tests.peers import REQUIRED
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.slow
+@pytest.mark.peer
 def test_the_wheel_carries_templates_and_static_files(tmp_path: Path) -> None:
-    subprocess.run(
-        [
-            sys.executable, "-m", "pip", "wheel", str(ROOT), "--no-deps", "--quiet",
-            "--no-build-isolation", "--wheel-dir", str(tmp_path),
-        ],
-        check=True,
+    built = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", str(ROOT), "--no-deps", "-q", "-w", str(tmp_path)],
+        check=False,
         capture_output=True,
+        text=True,
         timeout=300,
-    )  # fmt: skip
+    )
+    if built.returncode and not REQUIRED:
+        pytest.skip(f"no wheel can be built here (pip fetches hatchling): {built.stderr[-200:]}")
+    assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("iqgate-*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
     wanted = {
