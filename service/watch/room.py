@@ -21,7 +21,7 @@ from service.watch.entry import SeriesEntry, entry_of
 from service.watch.health import readiness_of
 
 CARDS = 6
-MOST_STRIPS = 3
+MOST_STRIPS = 2
 FRESH_WITHIN_S = 30 * 60.0
 """After that a verdict belongs to the past: the next patient may lie on the table already."""
 SHOWN_THUMBNAILS = 6
@@ -51,6 +51,7 @@ class Room:
     shadow: bool
     thumbnails: tuple[ThumbnailReading, ...]
     still_alarming: tuple[SeriesEntry, ...]
+    more_alarming: int
     cards: tuple[Card, ...]
     known: bool
     faults: tuple[str, ...]
@@ -72,7 +73,7 @@ def room_of(connection: Connection, scanner: str, mode: Mode, now: float) -> Roo
             for one in series_reading.alarmed_series(connection, newest.study_id, scanner)
             if one.series_id != chosen.series_id and not _shadowed(one, mode)
         ]
-    earlier = earlier[:MOST_STRIPS]
+    more, earlier = max(0, len(earlier) - MOST_STRIPS), earlier[:MOST_STRIPS]
     told = {one.series_id for one in earlier} | ({chosen.series_id} if chosen else set())
     others = [one for one in recent if one.series_id not in told]
     shown = [*([] if chosen is None else [chosen]), *earlier, *others[:CARDS]]
@@ -92,6 +93,7 @@ def room_of(connection: Connection, scanner: str, mode: Mode, now: float) -> Roo
         shadow=shadow,
         thumbnails=tuple(thumbnails[:SHOWN_THUMBNAILS]),
         still_alarming=tuple(entry(one) for one in earlier),
+        more_alarming=more,
         cards=tuple(
             Card(entry(one), one.alarm and not one.is_open, _shadowed(one, mode))
             for one in others[:CARDS]

@@ -108,6 +108,16 @@ def test_an_alarm_stays_in_sight_while_its_study_goes_on(watch: Watch) -> None:
     assert "Same study" not in watch.ask(ROOM).text
 
 
+def test_more_alarms_than_there_is_room_for_are_counted(watch: Watch) -> None:
+    for number in range(1, 6):
+        watch.clock.now += 60
+        watch.filling.judged(number, [2.0] * 4, acquired_at=str(number))
+    text = watch.ask(ROOM).text
+    assert re.findall(r"Same study: series (\d)", text) == ["4", "3"]
+    assert "and 2 more" in text
+    assert "<b>Series 5</b>" in text
+
+
 def test_documents_do_not_take_the_place_of_images(watch: Watch) -> None:
     watch.filling.judged(3, [2.0] * 4)
     watch.clock.now += 60

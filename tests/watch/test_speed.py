@@ -48,14 +48,13 @@ def plan(watch: Watch, query: Callable[[Connection], object]) -> list[str]:
     def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_more: Any) -> None:
         made.append((statement, values))
 
-    event.listen(watch.database.engine, "before_cursor_execute", note)
     with watch.database.read() as connection:
+        event.listen(connection, "before_cursor_execute", note)
         query(connection)
-        event.remove(watch.database.engine, "before_cursor_execute", note)
+        event.remove(connection, "before_cursor_execute", note)
         return [
             row[3]
             for statement, values in made
-            if statement.startswith("SELECT")
             for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
         ]
 
