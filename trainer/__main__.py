@@ -2,7 +2,7 @@
 
     phantom    write a digital chest as two DICOM series, one good and one under-dosed
     simulate   degrade, draw and score the clean slices of a recipe
-    calibrate  print the recipe's target knots as the sources give them
+    calibrate  print the recipe's target knots, or a source's photons, as the slices give them
     fit        train the recipe's network on a simulated set
     evaluate   measure a bundle, or a run, on a simulated set
     export     write a run as a bundle
@@ -64,9 +64,17 @@ def _simulate(options: argparse.Namespace) -> None:
 
 def _calibrate(options: argparse.Namespace) -> None:
     from trainer.recipe import load_recipe
-    from trainer.simulation import calibrate
+    from trainer.simulation import calibrate, calibrate_photons
 
-    knots = calibrate(load_recipe(options.recipe), options.root, options.every)
+    recipe = load_recipe(options.recipe)
+    for name, _, noise_hu in (pair.partition("=") for pair in options.noise_hu):
+        photons = calibrate_photons(
+            recipe, recipe.source(name), options.root, options.every, float(noise_hu)
+        )
+        print(f"{name}: incident_photons = {photons:.2g}")
+    if options.noise_hu:
+        return
+    knots = calibrate(recipe, options.root, options.every)
     for name, values in knots.items():
         print(f'[[targets]]\nname = "{name}"\nknots = {[round(value, 4) for value in values]}\n')
 
@@ -152,6 +160,13 @@ def _parser() -> argparse.ArgumentParser:
     calibrate = commands.add_parser("calibrate", help="print the target knots")
     _recipe_arguments(calibrate)
     calibrate.add_argument("--every", type=int, default=8, help="one slice in so many")
+    calibrate.add_argument(
+        "--noise-hu",
+        action="append",
+        default=[],
+        metavar="SOURCE=HU",
+        help="print instead the photons at which a scan of this source has this noise",
+    )
     calibrate.set_defaults(run_command=_calibrate)
 
     fit = commands.add_parser("fit", help="train the recipe's network; resumes what --run holds")

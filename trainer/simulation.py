@@ -17,7 +17,7 @@ import torch
 from models.render import render
 from trainer import phantom, targets
 from trainer.datasets import CleanSlice, Entry, read_ct_slices, write_set
-from trainer.degradations import Scan, at_severity
+from trainer.degradations import Scan, at_severity, incident_photons_for
 from trainer.projection import Kernel
 from trainer.recipe import Recipe, Source
 
@@ -170,6 +170,15 @@ def calibrate(recipe: Recipe, root: Path | None, every: int) -> dict[str, tuple[
             for name in names:
                 values[name].append([row[name] for row in rows])
     return {name: targets.knots(values[name]) for name in names}
+
+
+def calibrate_photons(
+    recipe: Recipe, source: Source, root: Path | None, every: int, noise_hu: float
+) -> float:
+    """I₀ at which a scan of one in `every` slices of a source has the noise measured in them."""
+    chosen = islice(clean_slices(source, recipe, root), 0, None, every)
+    slices = [(clean.hu, clean.spacing_mm) for clean in chosen]
+    return incident_photons_for(slices, noise_hu, np.random.default_rng(recipe.simulation.seed))
 
 
 def _with_cases(
