@@ -113,7 +113,7 @@ def assess(
     assessment = judge(
         series.facts,
         slices,
-        scorer.identity_of(digest),
+        None if digest is None else scorer.identity_of(digest),
         policy,
         configured_mode=settings.mode,
         worst_count=settings.report.worst_slices,

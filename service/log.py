@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 import warnings
 from typing import Any
+
+from service.errors import IqgateError
+
+
+class _Formatter(logging.Formatter):
+    """Tracebacks without their messages, which may quote header values; ours never do."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 the name is logging's
+        kind, error, trace = ei
+        said = f": {error}" if isinstance(error, (IqgateError, OSError)) else ""
+        return "".join(traceback.format_tb(trace)) + f"{kind.__name__}{said}"
 
 
 def configure(level: int = logging.INFO) -> None:
     """Set up logging for one process."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=level,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        force=True,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=level, force=True)
     for name in ("pynetdicom", "pydicom", "highdicom", "alembic", "uvicorn"):
         logging.getLogger(name).setLevel(logging.CRITICAL if name == "pydicom" else logging.WARNING)
     warnings.filterwarnings("ignore", module=r"pydicom|highdicom|pynetdicom")

@@ -19,6 +19,11 @@ def put(folder: Path, sop_instance_uid: str, part10: bytes) -> Path:
             file.flush()
             os.fsync(file.fileno())
         incoming.rename(final)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise FolderUnavailable(f"{folder} cannot be written: {error.strerror}") from error
     return final

@@ -37,7 +37,10 @@ def echo(peer: Peer, timeout_s: float) -> None:
 def store(peer: Peer, part10: bytes, timeout_s: float) -> None:
     """C-STORE one Part 10 object. Raises PacsUnavailable, PacsRefused."""
     ds = header.read_file(BytesIO(part10), stop_before_pixels=False)
-    context = build_context(ds.SOPClassUID, [ds.file_meta.TransferSyntaxUID])
+    # a peer that takes no explicit syntax gets the same values in the implicit one
+    context = build_context(
+        ds.SOPClassUID, [ds.file_meta.TransferSyntaxUID, ImplicitVRLittleEndian]
+    )
     with _association(peer, [context], timeout_s) as association:
         _send(association, peer, ds)
 

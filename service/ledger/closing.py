@@ -58,7 +58,7 @@ class SeriesSnapshot:
     last_object_at: float
     pending: int
     slices: tuple[SliceScore, ...]
-    bundle_digest: str | None
+    bundle_digests: frozenset[str]
     images: tuple[tuple[str, str], ...]
     paths: dict[str, str]
     set_aside: str | None
@@ -286,7 +286,7 @@ def _snapshot(connection: Connection, series_id: int) -> SeriesSnapshot:
         last_object_at=series.last_object_at,
         pending=len(frames) - len(done),
         slices=tuple(sorted((_slice(one) for one in done), key=_place)),
-        bundle_digest=next((one.bundle_digest for one in done if one.bundle_digest), None),
+        bundle_digests=frozenset(one.bundle_digest for one in done if one.bundle_digest),
         images=tuple((one.sop_instance_uid, one.sha256) for one in images),
         paths={one.sop_instance_uid: one.path for one in images},
         set_aside=next((one.reason for one in objects if one.state == ObjectState.SET_ASIDE), None),

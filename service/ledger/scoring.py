@@ -7,7 +7,7 @@ a frame is claimed alone, so that it takes no other with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -235,6 +235,18 @@ def fail(database: Database, token: str) -> None:
             .where(FrameRow.lease_token == token, FrameRow.state == FrameState.LEASED)
             .values(lease_expires_at=0.0)
         )
+
+
+def requeue_scored_by(database: Database, series_id: int, bundle_digests: Set[str]) -> int:
+    """Have frames scored again whose bundle is not served any more; how many they are."""
+    with database.write() as connection:
+        stale = connection.execute(
+            update(FrameRow)
+            .where(FrameRow.series_id == series_id, FrameRow.bundle_digest.in_(bundle_digests))
+            .values(state=FrameState.WAITING, attempts=0, score=None, bundle_digest=None)
+        )
+        connection.execute(delete(ThumbnailRow).where(ThumbnailRow.series_id == series_id))
+        return stale.rowcount
 
 
 def known_object(database: Database, sop_instance_uid: str) -> tuple[int, str] | None:

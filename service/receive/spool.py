@@ -40,6 +40,8 @@ class Spool:
         final = self.root / relative
         stored = SpooledFile(relative, sha256, size_bytes)
         if final.exists():
+            # whoever wrote it may have died before its folder was durable
+            _sync_folder(final.parent)
             return stored
         new_folder = not final.parent.exists()
         final.parent.mkdir(exist_ok=True)

@@ -18,7 +18,7 @@ from service.errors import UnreadableObject
 from service.judge.evidence import Assessment, BundleIdentity, Verdict
 from service.judge.judging import judge, not_assessed
 from service.judge.policy import Policy
-from service.ledger import closing, issuing
+from service.ledger import closing, issuing, scoring
 from service.ledger.closing import SeriesSnapshot
 from service.ledger.database import Database
 from service.ledger.issuing import Issue, NewReport
@@ -30,7 +30,7 @@ from service.report.summary_image import build_summary_image
 
 log = logging.getLogger("iqgate.score")
 
-Identify = Callable[[str | None], BundleIdentity | None]
+Identify = Callable[[str], BundleIdentity | None]
 
 
 def gate_identity(settings: Settings) -> Gate:
@@ -66,8 +66,16 @@ class Concluder:
         return assessment
 
     def conclude(self, series_id: int, now: float) -> bool:
-        """Close one series. False when it changed meanwhile; it will be due again."""
+        """Close one series, or send it back to be scored by the bundle served now.
+
+        False when it changed meanwhile; it will be due again.
+        """
         seen = closing.snapshot(self.database, series_id)
+        stale = {one for one in seen.bundle_digests if self.identify(one) is None}
+        if stale:
+            # the bundle was replaced since: one verdict never mixes two networks' scores
+            scoring.requeue_scored_by(self.database, series_id, stale)
+            return True
         assessment = self.assess(seen)
         per_series = self.settings.report.scope == "series"
         reportable = assessment.verdict is not Verdict.NOT_ASSESSED
@@ -128,7 +136,7 @@ class Concluder:
         assessment = judge(
             seen.facts,
             seen.slices,
-            self.identify(seen.bundle_digest),
+            next(map(self.identify, sorted(seen.bundle_digests)), None),
             self.policy,
             configured_mode=self.settings.mode,
             worst_count=self.settings.report.worst_slices,

@@ -221,6 +221,7 @@ def _conclude_forever(
         if any(concluded) or any(reported):
             wake.role("deliver")
             wake.role("watch")
+            wake.role("score")  # a series may have gone back to be scored anew
             continue
         idle = POLL_S if waiter.heard else POLL_UNHEARD_S
         waiter.wait(idle if next_at is None else max(0.0, min(idle, next_at - wall_clock())))

@@ -83,9 +83,9 @@ class Scorer:
         self._pool = ThreadPoolExecutor(settings.decode_threads, "decode")
         self._opened: tuple[Path, FileDataset] | None = None
 
-    def identity_of(self, digest: str | None) -> BundleIdentity | None:
-        """The identity of a loaded bundle by digest."""
-        engine = self.engines.get(digest or "")
+    def identity_of(self, digest: str) -> BundleIdentity | None:
+        """The identity of a loaded bundle by digest; None for one that is not served."""
+        engine = self.engines.get(digest)
         return None if engine is None else identity(engine.bundle)
 
     def score(self, sources: Sequence[FrameSource]) -> list[FrameResult]:

@@ -167,6 +167,17 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
         ),
     ),
     Exclusion(
+        "scale",
+        "its values are not Hounsfield units (Rescale Intercept, Rescale Type)",
+        lambda one: (
+            one.modality == "CT"
+            and (
+                header.number(one.ds, "RescaleIntercept") is None
+                or header.text(one.ds, "RescaleType").upper() not in ("", "HU", "US")
+            )
+        ),
+    ),
+    Exclusion(
         "small",
         f"smaller than {SMALLEST_SIDE_PIXELS} pixels",
         lambda one: (

@@ -188,3 +188,15 @@ def test_letters_that_are_not_there(database, name):
 
     assert not letters.retry(database, name, 0)
     assert not letters.drop(database, name)
+
+
+def test_frames_of_a_bundle_no_longer_served_are_scored_again(database):
+    for number in (1, 2):
+        receive(database, number)
+    score_all(database)
+    assert closing.snapshot(database, 1).bundle_digests == {"b"}
+    assert scoring.requeue_scored_by(database, 1, {"a"}) == 0
+    assert scoring.requeue_scored_by(database, 1, {"b"}) == 2
+    assert closing.due_series(database, 1e9) == []
+    score_all(database, now=50)
+    assert closing.due_series(database, 1e9) == [1]

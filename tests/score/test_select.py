@@ -47,6 +47,8 @@ EXCLUDED = [
     ("perfusion-map", image_type("DERIVED", "PRIMARY", "PERFUSION"), "parametric map"),
     ("mosaic", {**MR, **image_type("ORIGINAL", "PRIMARY", "M", "MOSAIC")}, "mosaic"),
     ("colour", {"PhotometricInterpretation": "RGB"}, "not a grey-scale"),
+    ("scale", {"RescaleIntercept": None}, "not Hounsfield units"),
+    ("scale", {"RescaleType": "Z_EFF"}, "not Hounsfield units"),
     ("small", {"Rows": 63}, "smaller than 64"),
     ("described-mip", {"SeriesDescription": "Thorax MIP 10/3"}, "intensity projection"),
     ("described-mpr", {"SeriesDescription": "MPR cor"}, "reformat"),
