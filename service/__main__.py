@@ -36,6 +36,9 @@ def main(argv: list[str] | None = None) -> int:
     except IqgateError as error:
         print(error, file=sys.stderr)
         return EXIT_NOT_ALL
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has enough
+        return EXIT_NOT_ALL
     except OSError as error:
         print(f"{error.filename or 'system'}: {error.strerror}", file=sys.stderr)
         return EXIT_NOT_ALL

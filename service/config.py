@@ -58,6 +58,7 @@ class Receive(_Section):
     require_called_ae_title: bool = True
     max_associations: Count = 64
     max_associations_per_address: Count = 16
+    """More are rejected as a transient local limit; beyond four times as many they are cut off."""
     acse_timeout_s: Seconds = 10
     dimse_timeout_s: Seconds = 60
     network_timeout_s: Seconds = 60

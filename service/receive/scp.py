@@ -27,7 +27,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from sqlalchemy.exc import DBAPIError
 
 from service import header
-from service.config import Settings
+from service.config import Receive, Settings
 from service.errors import ObjectTooLarge, UnreadableObject
 from service.ledger import reception
 from service.ledger.database import Database
@@ -87,6 +87,7 @@ def start(reception_: Reception) -> GuardedServer:
     ae.dimse_timeout = receive.dimse_timeout_s
     ae.network_timeout = receive.network_timeout_s
     handlers: list[Any] = [
+        (evt.EVT_REQUESTED, partial(limit_associations, receive=receive)),
         (evt.EVT_REQUESTED, prefer_syntaxes),
         (evt.EVT_ESTABLISHED, partial(_on_established, reception_=reception_)),
         (evt.EVT_PDU_RECV, partial(limit_object_size, max_bytes=receive.max_object_bytes)),
@@ -96,6 +97,17 @@ def start(reception_: Reception) -> GuardedServer:
         (evt.EVT_CONN_CLOSE, partial(_on_end, reception_=reception_, end="aborted")),
     ]
     return start_server(ae, receive, handlers)
+
+
+def limit_associations(event: evt.Event, receive: Receive) -> None:
+    """Reject what one address asks for beyond its cap: transient, local limit exceeded
+    (PS3.8 9.3.4)."""
+    association: Any = event.assoc
+    address = association.requestor.address
+    if association._server.associations_of(address) > receive.max_associations_per_address:
+        log.warning(line("association-rejected", address=address, why="too many at once"))
+        association.acse.send_reject(0x02, 0x03, 0x02)
+        association.kill()  # returns once the rejection is sent
 
 
 def prefer_syntaxes(event: evt.Event) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections import Counter
 from socketserver import BaseServer
 from typing import Any, cast
 
@@ -72,10 +71,18 @@ class GuardedServer(ThreadedAssociationServer):
             return False
         request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         request.settimeout(self.receive.network_timeout_s)
-        open_by_address = Counter(
-            association.requestor.address for association in self.active_associations
+        return self.associations_of(client_address[0]) < self._most_connections
+
+    def associations_of(self, address: str) -> int:
+        """How many connections from this address are open, associated or not."""
+        return sum(
+            association.requestor.address == address for association in self.active_associations
         )
-        return open_by_address[client_address[0]] < self.receive.max_associations_per_address
+
+    @property
+    def _most_connections(self) -> int:
+        """Beyond the cap on associations a peer is told so; far beyond it is cut off unheard."""
+        return 4 * self.receive.max_associations_per_address
 
     def shutdown(self) -> None:
         """Accept no more connections; associations that are open go on."""

@@ -194,6 +194,8 @@ def test_who_may_not_associate(make_scp, receive, called, calling):
         one.port, build_context(Verification), called=called, calling=calling
     ) as association:
         assert not association.is_established
+        if "max_associations_per_address" in receive:
+            assert association.is_rejected, "told so, not cut off"
     if first.is_established:
         first.release()
 
