@@ -35,9 +35,9 @@ SMALL_CURVE = (120.0, 28.0)
 LARGE_CURVE = (960.0, 260.0)
 
 MODE_IN_WORDS = {
-    "shadow": "Shadow mode: nothing is sent, and no room page alarms.",
-    "notify": "Notify mode: room pages alarm, and nothing is sent.",
-    "report": "Report mode: reports are sent.",
+    "shadow": "Nothing is sent, and no room page alarms.",
+    "notify": "Room pages alarm, and nothing is sent.",
+    "report": "Reports are sent.",
 }
 
 

@@ -171,7 +171,7 @@ class Filling:
             self.role(role, detail="ok")
 
     def _judge(self, seen: SeriesSnapshot, **changes: object) -> Assessment:
-        bundle = BUNDLE if seen.bundle_digest else None
+        bundle = BUNDLE if any(one.score is not None for one in seen.slices) else None
         mode: Mode = self.settings.mode
         assessment = judge(seen.facts, seen.slices, bundle, POLICY, configured_mode=mode)
         return replace(assessment, **changes)  # type: ignore[arg-type]
