@@ -1,0 +1,143 @@
+"""The command as people type it: output, exit status, one clear line for every error."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydicom import dcmread
+
+from service.__main__ import main
+from service.ledger.database import Database, sqlite_url
+from tests.factories import chest, ct_slice, receive, write
+
+
+@pytest.fixture
+def series(tmp_path):
+    """Six good slices in a folder."""
+    datasets = [ct_slice(number, pixels=chest(256, seed=number)) for number in range(1, 7)]
+    write(tmp_path / "series", *datasets)
+    return tmp_path / "series"
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "gate.toml"
+    path.write_text('mode = "shadow"\ndata_dir = "data"\n')
+    return path
+
+
+def test_assess_json_has_the_promised_fields(series, capsys):
+    assert main(["assess", "--json", str(series)]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert list(entry) == [
+        "series_instance_uid", "companion_series", "modality", "bundle", "bundle_version",
+        "verdict", "borderline", "reason", "score", "interval", "slices",
+    ]  # fmt: skip
+    assert entry["verdict"] in ("meets", "does-not-meet")
+    assert entry["bundle"] == "ct-md-iqa-compact"
+    assert len(entry["slices"]) == 6
+    assert list(entry["slices"][0]) == [
+        "sop_instance_uid", "frame_number", "instance_number", "stack", "score", "excluded",
+    ]  # fmt: skip
+    assert [one["instance_number"] for one in entry["slices"]] == [1, 2, 3, 4, 5, 6]
+    assert 0 <= entry["score"] <= 4
+
+
+def test_assess_for_people(series, capsys):
+    main(["assess", str(series)])
+    out = capsys.readouterr().out
+    assert "CT series 3 (Chest 1.0): " in out
+    assert "6 of 6 slices scored; noise 10 HU" in out
+    assert "Limits not commissioned at this site." in out
+
+
+def test_assess_writes_reports(series, tmp_path, capsys):
+    main(["assess", "--sr", str(tmp_path / "out"), str(series)])
+    (path,) = (tmp_path / "out").glob("*.dcm")
+    assert dcmread(path).Modality == "SR"
+    main(["assess", "--sr", str(tmp_path / "out"), str(series)])
+    assert list((tmp_path / "out").glob("*.dcm")) == [path], "the same report has the same name"
+    capsys.readouterr()
+
+
+def test_a_file_given_twice_counts_once(series, capsys):
+    main(["assess", "--json", str(series), str(series)])
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert len(entry["slices"]) == 6
+
+
+def test_a_recompressed_copy_is_no_second_image(series, tmp_path, capsys):
+    copy = ct_slice(1, pixels=chest(256, seed=1))
+    copy.compress("1.2.840.10008.1.2.4.80", generate_instance_uid=False)
+    write(tmp_path / "copy", copy)
+    assert main(["assess", "--json", str(series), str(tmp_path / "copy")]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert len(entry["slices"]) == 6
+
+
+def test_another_image_under_a_known_uid_is_named(series, tmp_path, capsys):
+    write(tmp_path / "other", ct_slice(1, pixels=chest(256, seed=99)))
+    assert main(["assess", "--json", str(series), str(tmp_path / "other")]) == 1
+    _, odd = json.loads(capsys.readouterr().out)
+    assert "the pixels of frame 1 differ" in odd["reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["assess", "/no/such/folder"], "/no/such/folder: no such file"),
+        (["status", "--config", "/no/such.toml"], "/no/such.toml: cannot be read"),
+        (["bundle", "list", "--bundles", "/no/such"], "/no/such: no bundle"),
+    ],
+)
+def test_bad_usage_is_one_line_and_status_two(arguments, words, capsys):
+    assert main(arguments) == 2
+    errors = capsys.readouterr().err
+    assert words in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_a_peer_that_is_not_configured_is_named(config, capsys):
+    assert main(["echo", "--config", str(config), "pasc"]) == 2
+    assert "pasc: no such peer" in capsys.readouterr().err
+
+
+def test_echo_of_a_gate_that_is_not_running(config, capsys):
+    assert main(["echo", "--config", str(config)]) == 1
+    assert "cannot be reached" in capsys.readouterr().err
+
+
+def test_status_before_and_after_the_first_start(config, tmp_path, capsys):
+    assert main(["status", "--config", str(config)]) == 2
+    assert "no ledger there yet" in capsys.readouterr().err
+    assert main(["db", "upgrade", "--config", str(config)]) == 0
+    database = Database(sqlite_url(tmp_path / "data" / "iqgate.db"))
+    receive(database, 1)
+    database.dispose()
+    capsys.readouterr()
+    assert main(["status", "--config", str(config)]) == 0
+    assert "1 " in capsys.readouterr().out
+
+
+def test_letters(config, capsys):
+    main(["db", "upgrade", "--config", str(config)])
+    capsys.readouterr()
+    assert main(["letters", "list", "--config", str(config)]) == 0
+    assert "0 dead letters" in capsys.readouterr().out
+    assert main(["letters", "retry", "frame-1", "--config", str(config)]) == 1
+    assert "frame-1: no such dead letter" in capsys.readouterr().err
+
+
+def test_bundles_verify_on_this_host(capsys):
+    assert main(["bundle", "verify"]) == 0
+    assert "golden outputs reproduced" in capsys.readouterr().out
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    for command in ("serve", "assess", "echo", "send", "status", "letters", "bundle", "db"):
+        assert f"\n    {command} " in out
