@@ -123,7 +123,7 @@ class SeriesRow(Base):
     study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), index=True)
     series_instance_uid: Mapped[str] = mapped_column(String(64))
     modality: Mapped[str] = mapped_column(String(16))
-    scanner: Mapped[str] = mapped_column(String(200), index=True)
+    scanner: Mapped[str] = mapped_column(String(200))
     acquisition: Mapped[str] = mapped_column(String(200), index=True)
     facts: Mapped[str] = mapped_column(Text)
     """`SeriesFacts` as JSON."""
@@ -140,6 +140,8 @@ class SeriesRow(Base):
     __table_args__ = (
         UniqueConstraint("study_id", "series_instance_uid"),
         Index(None, "state", "closes_at"),
+        Index(None, "scanner", "last_object_at"),
+        Index(None, "series_instance_uid"),
     )
 
 

@@ -133,7 +133,14 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_series_last_object_at"), ["last_object_at"], unique=False
         )
-        batch_op.create_index(batch_op.f("ix_series_scanner"), ["scanner"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_series_scanner_last_object_at"),
+            ["scanner", "last_object_at"],
+            unique=False,
+        )
+        batch_op.create_index(
+            batch_op.f("ix_series_series_instance_uid"), ["series_instance_uid"], unique=False
+        )
         batch_op.create_index(
             batch_op.f("ix_series_state_closes_at"), ["state", "closes_at"], unique=False
         )
@@ -292,7 +299,8 @@ def downgrade() -> None:
     with op.batch_alter_table("series", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_series_study_id"))
         batch_op.drop_index(batch_op.f("ix_series_state_closes_at"))
-        batch_op.drop_index(batch_op.f("ix_series_scanner"))
+        batch_op.drop_index(batch_op.f("ix_series_series_instance_uid"))
+        batch_op.drop_index(batch_op.f("ix_series_scanner_last_object_at"))
         batch_op.drop_index(batch_op.f("ix_series_last_object_at"))
         batch_op.drop_index(batch_op.f("ix_series_acquisition"))
 
