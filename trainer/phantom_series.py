@@ -24,7 +24,7 @@ from trainer.phantom import HEIGHT_MM, SPACING_MM, Chest
 GOOD_PHOTONS = 2.5e5
 """Exposure of the good series: soft tissue shows 10 to 15 HU of noise in the chest."""
 
-UNDERDOSED = Degradation(dose_fraction=0.025)
+UNDERDOSED = Degradation(dose_fraction=0.018)
 THICKNESS_MM = 5.0
 GOOD_MAS, KVP = 120, 120
 SEED = 314
