@@ -1,5 +1,6 @@
 """Where the real images are, and a recipe small enough for a test."""
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -17,6 +18,13 @@ RECIPE = ROOT / "conf/recipes/ct-md-iqa-compact.toml"
 def one_thread() -> None:
     """Small pictures gain nothing from threads, and threads that wait for each other lose much."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def quiet_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.export traces itself at length once a root handler listens, as pytest's does."""
+    for name in ("torch", "torch.__trace", "onnxscript", "onnx_ir"):
+        monkeypatch.setattr(logging.getLogger(name), "disabled", True)
 
 
 @pytest.fixture
