@@ -150,7 +150,9 @@ def load_bundle(folder: Path) -> Bundle:
         if not path.is_file():
             raise CardError(f"{path}: listed in {CARD_NAME} and missing")
         if file_sha256(path) != expected:
-            raise CardError(f"{path}: differs from the sha256 in {CARD_NAME}; fetch the bundle again")
+            raise CardError(
+                f"{path}: differs from the sha256 in {CARD_NAME}; fetch the bundle again"
+            )
     return Bundle(folder, card, hashlib.sha256(text).hexdigest())
 
 

@@ -40,7 +40,9 @@ class RenderSpec:
         if self.kind != "ct-window":
             raise ValueError(f"render.kind = {self.kind!r} is not known; known: 'ct-window'")
         if self.rows < 1 or self.columns < 1 or self.window_width_hu <= 0:
-            raise ValueError("render.rows, render.columns and render.window_width_hu must be positive")
+            raise ValueError(
+                "render.rows, render.columns and render.window_width_hu must be positive"
+            )
 
     @classmethod
     def from_table(cls, table: dict[str, Any]) -> RenderSpec:

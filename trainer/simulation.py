@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -118,7 +119,9 @@ def simulate(
     thinned = every or (recipe.simulation.grid_every if grid else 1)
     pictures: list[Picture] = []
     entries: list[Entry] = []
-    with ProcessPoolExecutor(processes, initializer=_one_thread) as pool:
+    # a forked child of a process whose torch or OpenCV already runs threads waits for them for ever
+    fresh = get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=fresh, initializer=_one_thread) as pool:
         for source in sources:
             chosen = islice(clean_slices(source, recipe, root), 0, None, source.every * thinned)
             jobs = [
