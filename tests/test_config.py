@@ -92,5 +92,5 @@ def test_errors_name_file_and_setting(tmp_path, text, words):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="none.toml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read"):
         load_settings(tmp_path / "none.toml")
