@@ -1,4 +1,4 @@
-"""Sets of slices: DICOM folders as they come, and simulated sets as they are cached.
+"""Simulated sets: pictures drawn as the network sees them, with what was done to each.
 
 A simulated set is a folder: `pictures.npy` `[n, C, H, W]` float16, drawn as the network sees
 them; `manifest.json` with the recipe's render table and an entry per picture.
@@ -7,39 +7,20 @@ them; `manifest.json` with the recipe's render table and an entry per picture.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
-from pydicom.errors import InvalidDicomError
 
-from models.render import Float, to_hu
+from models.render import Float
+from trainer.datasets.scored import DatasetError, ScoredImage, ScoredImages
 
 PICTURES_NAME = "pictures.npy"
 MANIFEST_NAME = "manifest.json"
-
-
-class DatasetError(ValueError):
-    """A folder does not hold what it should; the message names it."""
-
-
-@dataclass(frozen=True)
-class CleanSlice:
-    """A slice as acquired: `[N, N]` in HU, with where it came from.
-
-    incident_photons: I₀ of its own exposure, where it is known better than for the whole source.
-    """
-
-    hu: Float
-    spacing_mm: float
-    z_mm: float
-    source: str
-    name: str
-    incident_photons: float | None = None
+LOW, HIGH = 0.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -81,33 +62,19 @@ class SimulatedSet:
     def targets(self) -> npt.NDArray[np.float32]:
         return np.array([entry.target for entry in self.entries], np.float32)
 
+    @property
+    def slices(self) -> npt.NDArray[np.str_]:
+        """The slice each picture was made from, `[n]`: the pictures of one are not independent."""
+        return np.array([f"{entry.source}/{entry.slice}" for entry in self.entries])
 
-def read_ct_slices(folder: Path, source: str) -> Iterator[CleanSlice]:
-    """The axial CT slices below a folder in order of z; scouts and other modalities are passed by.
-
-    Raises DatasetError where there are none.
-    """
-    found: list[tuple[float, Path]] = []
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir():
-            continue
-        try:
-            ds = pydicom.dcmread(path, stop_before_pixels=True)
-        except InvalidDicomError:
-            continue
-        if ds.get("Modality") == "CT" and "LOCALIZER" not in ds.get("ImageType", []):
-            found.append((float(ds.ImagePositionPatient[2]), path))
-    if not found:
-        raise DatasetError(f"{folder}: no axial CT slices; check --root and the recipe's folders")
-    for z_mm, path in sorted(found):
-        ds = pydicom.dcmread(path)
-        yield CleanSlice(
-            hu=to_hu(ds.pixel_array, ds),
-            spacing_mm=float(ds.PixelSpacing[0]),
-            z_mm=z_mm,
-            source=source,
-            name=path.stem,
+    @property
+    def scored(self) -> ScoredImages:
+        """The set as scored images, a group per slice."""
+        images = tuple(
+            ScoredImage(f"{index:06d}", group, entry.target, partial(_picture, self, index))
+            for index, (entry, group) in enumerate(zip(self.entries, self.slices, strict=True))
         )
+        return ScoredImages(images, LOW, HIGH)
 
 
 def write_set(
@@ -134,3 +101,7 @@ def read_set(folder: Path) -> SimulatedSet:
     if len(entries) != len(pictures):
         raise DatasetError(f"{folder}: {len(pictures)} pictures and {len(entries)} entries")
     return SimulatedSet(pictures, entries, manifest["render"])
+
+
+def _picture(data: SimulatedSet, index: int) -> Float:
+    return np.asarray(data.pictures[index], np.float32)
