@@ -28,16 +28,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trainer.projection import WATER_PER_MM, Float, Kernel, attenuation_per_mm, project, reconstruct
-
-FULL_VIEWS = 360
-"""Views of a complete scan over 180°."""
+from trainer.degradations.contract import degradation
+from trainer.degradations.sinogram import FULL_VIEWS, difference_hu, line_integrals
+from trainer.projection import Float, Kernel
 
 ELECTRONIC_COUNTS = 8.0
 """Standard deviation of the electronic noise of a detector channel, in photons."""
 
 SPARSE_VIEWS = (360, 180, 120, 90, 72, 60, 45, 40, 36, 30)
 """View counts that divide a complete scan evenly, so that kept views stay equidistant."""
+
+DIAGNOSTIC_PHOTONS = 5e5
+"""I₀ of an ordinary diagnostic slice, where nothing better is known of it."""
 
 LOWEST_DOSE_FRACTION = 0.02
 LOWEST_VIEWS = 30
@@ -83,8 +85,7 @@ class Scan:
 
     @classmethod
     def of(cls, hu: Float, spacing_mm: float, incident_photons: float) -> Scan:
-        rays = project(attenuation_per_mm(hu), FULL_VIEWS, spacing_mm)
-        return cls(hu, spacing_mm, incident_photons, rays)
+        return cls(hu, spacing_mm, incident_photons, line_integrals(hu, spacing_mm))
 
     def degraded(
         self, degradation: Degradation, rng: np.random.Generator, kernel: Kernel = "standard"
@@ -96,7 +97,7 @@ class Scan:
         kept = np.zeros((FULL_VIEWS, 1), np.float32)
         kept[:: FULL_VIEWS // degradation.views] = FULL_VIEWS / degradation.views
         change += kept * self.quantum_change(degradation.dose_fraction, rng)
-        return self.hu + _hu(reconstruct(change, self.spacing_mm, kernel))
+        return self.hu + difference_hu(change, self.spacing_mm, kernel)
 
     def quantum_change(self, dose_fraction: float, rng: np.random.Generator) -> Float:
         """What fewer photons change in the line integrals, `[V, N]`; zero at full dose."""
@@ -124,7 +125,48 @@ class Scan:
         expected = self.incident_photons * np.exp(-self.line_integrals.astype(np.float64))
         counts = rng.poisson(expected) + rng.normal(0, ELECTRONIC_COUNTS, expected.shape)
         change = (_log(expected) - _log(counts)).astype(np.float32)
-        return self.hu + _hu(reconstruct(change, self.spacing_mm, kernel))
+        return self.hu + difference_hu(change, self.spacing_mm, kernel)
+
+
+@degradation
+def quantum_noise(
+    image: Float,
+    severity: float,
+    rng: np.random.Generator,
+    *,
+    spacing_mm: float,
+    incident_photons: float = DIAGNOSTIC_PHOTONS,
+    kernel: Kernel = "standard",
+) -> Float:
+    """A CT slice at a lower dose: binomially thinned photons, with electronic noise.
+
+    Dose fraction LOWEST_DOSE_FRACTION^severity of the slice's own exposure I₀; the change of a
+    ray's logarithm has the variance e^p/I₀·(1/d − 1). Source: Yu et al., J Comput Assist Tomogr
+    36, 2012; Massoumzadeh et al., Med Phys 36, 2009.
+    """
+    scan = Scan.of(image, spacing_mm, incident_photons)
+    return scan.degraded(at_severity(severity, 0), rng, kernel)
+
+
+@degradation
+def sparse_views(
+    image: Float,
+    severity: float,
+    rng: np.random.Generator,
+    *,
+    spacing_mm: float,
+    kernel: Kernel = "standard",
+) -> Float:
+    """A CT slice from fewer views: every (V/v)-th of V views, weighing V/v times as much.
+
+    v goes from FULL_VIEWS to LOWEST_VIEWS geometrically, rounded to an even division of the scan
+    (SPARSE_VIEWS), so that a severity below about 0.14 changes nothing. With fewer views than
+    about π/2 of the detector's bins the Fourier plane has gaps: streaks from every edge. Source:
+    Kak and Slaney, Principles of Computerized Tomographic Imaging, section 5.1.
+    """
+    # Photons have no part in it: only which views are kept.
+    scan = Scan.of(image, spacing_mm, DIAGNOSTIC_PHOTONS)
+    return scan.degraded(at_severity(0, severity), rng, kernel)
 
 
 def incident_photons_for(
@@ -155,8 +197,3 @@ def soft_tissue(hu: Float) -> npt.NDArray[np.bool_]:
 def _log(counts: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
     # A channel that saw nothing is read as half a photon; its logarithm would be infinite.
     return np.log(np.maximum(counts.astype(np.float64), 0.5))
-
-
-def _hu(per_mm: Float) -> Float:
-    """A difference in 1/mm as a difference in HU."""
-    return per_mm * np.float32(1000 / WATER_PER_MM)

@@ -1,0 +1,90 @@
+"""Lossy compression of a picture, as an archive or a viewer's export does it."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, features
+
+from trainer.degradations.contract import degradation
+from trainer.projection import Float
+
+BEST_QUALITY, WORST_QUALITY = 95, 3
+SMALLEST_RATIO, LARGEST_RATIO = 8.0, 160.0
+
+
+@degradation
+def jpeg(
+    image: Float,
+    severity: float,
+    rng: np.random.Generator,
+    *,
+    window: tuple[float, float] | None = None,
+) -> Float:
+    """Blocks and ringing of JPEG at a quality of BEST_QUALITY·(WORST/BEST)^severity, by Pillow.
+
+    The picture is quantised to 8 bits between the two values of `window` (default: its own lowest
+    and highest), compressed and read back; what that changed is added to it, so that quantisation
+    and what lies outside the window are left out, and the result stays between its own extremes.
+    JPEG divides the cosine transform of 8×8 blocks by a table that grows as 5000/quality. No
+    random part. Source: ITU-T T.81 annex A and K; the scaling: Independent JPEG Group.
+    """
+    del rng
+    quality = round(BEST_QUALITY * (WORST_QUALITY / BEST_QUALITY) ** severity)
+    levels, unit = _levels(image, window, 255)
+    drawn = Image.fromarray(levels.astype(np.uint8))
+    return _with_loss(image, drawn, unit, format="JPEG", quality=quality)
+
+
+@degradation
+def jpeg2000(
+    image: Float,
+    severity: float,
+    rng: np.random.Generator,
+    *,
+    window: tuple[float, float] | None = None,
+) -> Float:
+    """Blur and smudges of JPEG 2000 at SMALLEST_RATIO·(LARGEST/SMALLEST)^severity to one.
+
+    As `jpeg`, with 16 bits and the irreversible 9/7 wavelet; the ratio is of 16-bit pixels. No
+    random part. Raises ValueError where Pillow was built without JPEG 2000. Source: ISO/IEC
+    15444-1; PS3.5 A.4.4.
+    """
+    del rng
+    if not features.check("jpg_2000"):
+        raise ValueError("jpeg2000: this Pillow has no JPEG 2000; install a wheel from PyPI")
+    ratio = SMALLEST_RATIO * (LARGEST_RATIO / SMALLEST_RATIO) ** severity
+    levels, unit = _levels(image, window, 65535)
+    drawn = Image.fromarray(levels.astype(np.uint16))
+    return _with_loss(
+        image,
+        drawn,
+        unit,
+        format="JPEG2000",
+        irreversible=True,
+        quality_mode="rates",
+        quality_layers=[ratio],
+    )
+
+
+def _levels(image: Float, window: tuple[float, float] | None, top: int) -> tuple[Float, float]:
+    """The picture in grey levels 0…top, and what one level is worth."""
+    low, high = window or (float(image.min()), float(image.max()))
+    if high <= low:
+        if window:
+            raise ValueError(f"compression: window {window} is not (lower, higher)")
+        high = low + 1
+    unit = (high - low) / top
+    return np.rint(np.clip((image - low) / unit, 0, top)).astype(np.float32), unit
+
+
+def _with_loss(image: Float, drawn: Image.Image, unit: float, **save: object) -> Float:
+    """The picture with what saving and opening changes in the drawn one."""
+    file = io.BytesIO()
+    drawn.save(file, **save)  # type: ignore[arg-type] # Pillow's options depend on the format
+    file.seek(0)
+    with Image.open(file) as opened:
+        loss = np.asarray(opened, np.float32) - np.asarray(drawn, np.float32)
+    worse = image + np.float32(unit) * loss
+    return np.clip(worse, image.min(), image.max())

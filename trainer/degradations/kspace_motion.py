@@ -1,0 +1,55 @@
+"""MR motion: the patient lies elsewhere when some lines of k-space are read."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.degradations.contract import degradation, refuse_negative
+from trainer.degradations.kspace import along_axis, lines, refuse_axis, to_kspace, to_magnitude
+from trainer.projection import Float
+
+LARGEST_SHIFT_MM = 8.0
+MOVES = 6
+
+
+@degradation
+def kspace_motion(
+    image: Float,
+    severity: float,
+    rng: np.random.Generator,
+    *,
+    spacing_mm: float,
+    phase_axis: int = 0,
+) -> Float:
+    """Smeared and repeated edges of a patient who moves between the lines of an MR picture.
+
+    Line k is read while the object lies at d(k), so it carries the phase −2π(k_p·d_p + k_f·d_f)
+    (shift theorem). d is constant but for MOVES sudden moves at random times, within ±severity·
+    LARGEST_SHIFT_MM in both directions, and 0 at the centre of k-space, where the picture's place
+    is decided; lines are read in order. Rotation and non-rigid motion are left out. Source:
+    Zaitsev, Maclaren and Herbst, J Magn Reson Imaging 42, 2015.
+    """
+    refuse_negative(image, "kspace_motion")
+    refuse_axis(phase_axis)
+    frequency_axis = 1 - phase_axis
+    of_phase = along_axis(lines(image.shape[phase_axis]), phase_axis)
+    of_frequency = along_axis(lines(image.shape[frequency_axis]), frequency_axis)
+    largest_px = severity * LARGEST_SHIFT_MM / spacing_mm
+    line = lines(image.shape[phase_axis])
+    along = along_axis(largest_px * _path(line, rng), phase_axis)
+    across = along_axis(largest_px * _path(line, rng), phase_axis)
+    turns = (
+        of_phase * along / image.shape[phase_axis]
+        + of_frequency * across / image.shape[frequency_axis]
+    )
+    return to_magnitude(to_kspace(image) * np.exp(-2j * np.pi * turns))
+
+
+def _path(line: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Where the object lies at each line, −1…1, and 0 at the centre."""
+    low, high = int(line.min()), int(line.max())
+    moments = np.sort(rng.uniform(low, high, MOVES))
+    places = rng.uniform(-1, 1, MOVES + 1)
+    visited = np.searchsorted(moments, line)
+    return np.asarray(places[visited] - places[np.searchsorted(moments, 0)])
