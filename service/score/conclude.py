@@ -142,7 +142,7 @@ class Concluder:
             worst_count=self.settings.report.worst_slices,
         )
         if seen.conflicts:
-            warning = f"{seen.conflicts} objects under known UIDs differ and were not scored."
+            warning = f"Objects under known UIDs that differ were not scored: {seen.conflicts}."
             assessment = replace(assessment, warnings=(*assessment.warnings, warning))
         return assessment
 
