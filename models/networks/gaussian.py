@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 SHARPNESS = 4.0
 """Exponent of the expectation around the peak.
@@ -52,3 +53,19 @@ def spread(logits: Tensor, scores: Tensor) -> Tensor:
     mean = (density * scores).sum(dim=-1, keepdim=True)
     variance = (density * (scores - mean) ** 2).sum(dim=-1)
     return variance.mean(dim=-1).sqrt()
+
+
+def distribution_loss(logits: Tensor, targets: Tensor, kl_weight: float) -> Tensor:
+    """Equation 4, L2 + β·KL: logits `[B, K, N]` against the vectors `[B, K, N]` of equation 1.
+
+    L2 compares the curves at their peak of one, as a mean over points; KL compares the same
+    curves as densities, summed over points, mean over vectors. exp(logits − max) is the curve
+    and softmax(logits) the density, so both speak of one prediction.
+    """
+    curve = (logits - logits.amax(dim=-1, keepdim=True)).exp()
+    l2 = F.mse_loss(curve, targets)
+    density = targets / targets.sum(dim=-1, keepdim=True)
+    kl = F.kl_div(
+        logits.log_softmax(dim=-1).flatten(0, 1), density.flatten(0, 1), reduction="batchmean"
+    )
+    return l2 + kl_weight * kl

@@ -21,35 +21,56 @@ What it leaves open, and what was chosen here:
   which a convolution makes easily and averages stay; exp(Y − max Y) has the peak one of
   equation 1, and softmax(Y) is the same curve as a density, for the KL term.
 - Batch normalisation after the new convolutions: they learn from scratch.
+- β = 0.1 of equation 4 is the network's `kl_weight`, which a recipe may set.
+- Table 2's rows without MD are Figure 2's direct regression model: `direct-regression` gives every
+  patch one number on 0…1 for its K·N, under L2 alone. `one-scale` keeps the distribution and only
+  the middle one of the scales, which tells apart what the distribution gives and what the scales.
+  Its rows without SS are a procedure, step 1 of section 2.4 alone, and no other network.
+- Input 224, as the backbones were published; `paper` sees (x − 0.5)/0.5, a grey picture repeated
+  into the three channels of its stems, so that ImageNet weights load.
 
-Preset `paper` takes timm's ViT-B/16 and ConvNeXt-B with their ImageNet weights where these can be
-had. Preset `compact` learns from scratch on a CPU: a narrow residual net with batch norm, and a
-small ViT that reads its tokens from the first stage of that net.
+Preset `paper` takes timm's ViT-B/16 (85.8 M parameters) and ConvNeXt-B (87.6 M) with their
+ImageNet weights where these are at hand; aligning and scoring add 12.3 M. Preset `compact`
+learns from scratch on a CPU: a narrow residual net with batch norm, and a small ViT that reads
+its tokens from the first stage of that net.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from timm.layers.cbam import CbamModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.networks import gaussian
+from models.networks.backbone import backbone
 from models.networks.deformable import DeformableConv
+from models.networks.network import Network, check_ablations
+
+ABLATIONS = ("direct-regression", "one-scale")
+
+KL_WEIGHT = 0.1
+"""β of equation 4."""
+
+SCORE_AND_MAP = ("score", "map")
 
 
 @dataclass(frozen=True)
 class Preset:
     """Sizes of one MD-IQA.
 
-    cnn, cnn_options: a timm model that tells its stages apart, and what it is built with;
-    cnn_stages: which of them are aligned, by timm's index; vit, vit_options: a timm ViT;
-    vit_reads: the index of the CNN stage it reads its tokens from, or None for the picture;
-    aligned, hidden: channels of the aligned features and of the score head.
+    channels: of the pictures it is served; stem_channels: of its backbones' first layers; mean,
+    deviation: what pictures are normalised by; cnn, cnn_options: a timm model that tells its
+    stages apart, and what it is built with; cnn_stages: which of them are aligned, by timm's
+    index; vit, vit_options: a timm ViT; vit_reads: the index of the CNN stage it reads its tokens
+    from, or None for the picture; weights: the backbones can start from published weights;
+    aligned, hidden: channels of the aligned features and of the score head; distributions:
+    whether vectors are regressed or a single number; count, taus: N and τ of equation 1.
     """
 
     channels: int
@@ -62,6 +83,11 @@ class Preset:
     vit_reads: int | None
     aligned: int
     hidden: int
+    stem_channels: int = 1
+    mean: float = 0.0
+    deviation: float = 1.0
+    weights: bool = False
+    distributions: bool = True
     count: int = 81
     taus: tuple[float, ...] = (0.02, 0.04, 0.08)
     highest: float = 4.0
@@ -69,7 +95,11 @@ class Preset:
 
 PRESETS = {
     "paper": Preset(
-        channels=3,
+        channels=1,
+        stem_channels=3,
+        mean=0.5,
+        deviation=0.5,
+        weights=True,
         side=224,
         cnn="convnext_base",
         cnn_options={},
@@ -95,22 +125,27 @@ PRESETS = {
 }
 
 
-class MDIQA(nn.Module):
-    """The network. forward(pictures `[B, C, S, S]`, 0…1) → logits `[B, K, N]`."""
+class MDIQA(Network):
+    """The network. forward(pictures `[B, C, S, S]`, 0…1) → logits `[B, K, N]`.
+
+    Without distributions: → numbers `[B]` on 0…1. kl_weight: β of equation 4.
+    """
 
     taus: Tensor
     scores: Tensor
 
-    def __init__(self, preset: Preset, pretrained: bool = False) -> None:
+    def __init__(self, preset: Preset, weights: Path | None = None) -> None:
         super().__init__()
-        self.preset = preset
+        self.preset: Preset = preset
+        self.kl_weight = KL_WEIGHT
+        self.served_outputs = ("score", "map", "spread") if preset.distributions else SCORE_AND_MAP
         read = preset.vit_reads
         stages = sorted({*preset.cnn_stages} | ({read} if read is not None else set()))
-        cnn: Any = timm.create_model(
+        cnn: Any = backbone(
             preset.cnn,
-            pretrained=pretrained,
+            weights,
             features_only=True,
-            in_chans=preset.channels,
+            in_chans=preset.stem_channels,
             out_indices=stages,
             **preset.cnn_options,
         )
@@ -118,10 +153,10 @@ class MDIQA(nn.Module):
         strides = dict(zip(stages, cnn.feature_info.reduction(), strict=True))
         self._stages = stages
         from_cnn = read is not None
-        vit: Any = timm.create_model(
+        vit: Any = backbone(
             preset.vit,
-            pretrained=pretrained and not from_cnn,
-            in_chans=preset.channels if read is None else widths[read],
+            None if from_cnn else weights,
+            in_chans=preset.stem_channels if read is None else widths[read],
             img_size=preset.side if read is None else preset.side // strides[read],
             num_classes=0,
             class_token=not from_cnn,
@@ -147,7 +182,7 @@ class MDIQA(nn.Module):
             _conv(preset.aligned + embedded, preset.hidden, 3),
             _conv(preset.hidden, preset.hidden, 3),
         )
-        out = len(preset.taus) * preset.count
+        out = len(preset.taus) * preset.count if preset.distributions else 1
         self.score = nn.Conv2d(preset.hidden, out, 1)
         self.weigh = nn.Conv2d(out, out, 1)
         self.register_buffer("taus", torch.tensor(preset.taus), persistent=False)
@@ -159,10 +194,15 @@ class MDIQA(nn.Module):
         patches, weights = self.patches(pictures)
         # Equation 2.
         total = (weights * patches).sum(dim=(-2, -1)) / weights.sum(dim=(-2, -1))
-        return self._vectors(total)
+        return self._vectors(total) if self.preset.distributions else total.squeeze(1)
 
     def patches(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """f′ and w of equation 2, both `[B, K·N, h, w]`."""
+        """f′ and w of equation 2, both `[B, K·N, h, w]`; one channel without distributions."""
+        preset = self.preset
+        if pictures.shape[1] < preset.stem_channels:
+            pictures = pictures.expand(-1, preset.stem_channels, -1, -1)
+        if (preset.mean, preset.deviation) != (0.0, 1.0):
+            pictures = (pictures - preset.mean) / preset.deviation
         features = dict(zip(self._stages, self.cnn(pictures), strict=True))
         read = self.preset.vit_reads
         tokens = self.vit.forward_intermediates(
@@ -180,8 +220,28 @@ class MDIQA(nn.Module):
         return patches, torch.sigmoid(self.weigh(patches))
 
     def targets(self, scores: Tensor) -> Tensor:
-        """Equation 1 for scores `[B]`: the vectors `[B, K, N]` this network should return."""
+        """Equation 1 for scores `[B]`: the vectors `[B, K, N]` this network should return.
+
+        Without distributions: the scores scaled to 0…1.
+        """
+        if not self.preset.distributions:
+            return scores / self.preset.highest
         return gaussian.target_vectors(scores, self.taus, self.preset.count, self.preset.highest)
+
+    def loss(self, raw: Tensor, targets: Tensor) -> Tensor:
+        """Equation 4; without distributions, L2 alone."""
+        if not self.preset.distributions:
+            return F.mse_loss(raw.float(), targets)
+        return gaussian.distribution_loss(raw.float(), targets, self.kl_weight)
+
+    def estimate(self, raw: Tensor) -> Tensor:
+        """Section 2.2: the scores `[B]` by argmax, as published; without distributions, scaled."""
+        if not self.preset.distributions:
+            return raw * self.preset.highest
+        return gaussian.peak_score(raw, self.preset.highest)
+
+    def served(self) -> nn.Module:
+        return Served(self) if self.preset.distributions else ServedDirect(self)
 
     def _pool(self, features: Tensor) -> Tensor:
         H, W = features.shape[-2:]
@@ -221,11 +281,39 @@ class Served(nn.Module):
         )
 
 
-def build(preset: str, pretrained: bool = False) -> MDIQA:
-    """MD-IQA of a named preset. Raises KeyError naming the presets there are."""
+class ServedDirect(nn.Module):
+    """What is exported of a direct regression: → score `[B]`, map `[B, h, w]`, on the scale."""
+
+    def __init__(self, network: MDIQA) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        patches, weights = self.network.patches(pictures)
+        score = (weights * patches).sum(dim=(-3, -2, -1)) / weights.sum(dim=(-3, -2, -1))
+        return self._on_scale(score), self._on_scale(patches.squeeze(1))
+
+    def _on_scale(self, fraction: Tensor) -> Tensor:
+        return fraction.clamp(0.0, 1.0) * self.network.preset.highest
+
+
+def build(preset: str, *, weights: Path | None = None, ablations: Iterable[str] = ()) -> MDIQA:
+    """MD-IQA of a named preset. Raises KeyError naming the presets or ablations there are.
+
+    Raises ValueError for weights of a preset whose backbones have none.
+    """
     if preset not in PRESETS:
         raise KeyError(f"MD-IQA has no preset {preset!r}; it has {', '.join(PRESETS)}")
-    return MDIQA(PRESETS[preset], pretrained)
+    asked = frozenset(ablations)
+    check_ablations("MD-IQA", ABLATIONS, asked)
+    chosen = PRESETS[preset]
+    if weights is not None and not chosen.weights:
+        raise ValueError(f"MD-IQA {preset} learns from scratch: its backbones have no weights")
+    if "one-scale" in asked:
+        chosen = replace(chosen, taus=(chosen.taus[len(chosen.taus) // 2],))
+    if "direct-regression" in asked:
+        chosen = replace(chosen, distributions=False)
+    return MDIQA(chosen, weights)
 
 
 def _conv(channels: int, out_channels: int, kernel: int) -> nn.Sequential:
