@@ -82,11 +82,12 @@ def _calibrate(options: argparse.Namespace) -> None:
 def _fit(options: argparse.Namespace) -> None:
     from rich.progress import Progress
 
-    from trainer import loop
     from trainer.datasets import read_set
+    from trainer.fit import fit
     from trainer.recipe import load_recipe
+    from trainer.tracking import Epoch
 
-    recipe = load_recipe(options.recipe)
+    recipe = load_recipe(options.recipe, options.set)
     train = read_set(options.data)
     if options.without:
         recipe.source(options.without)
@@ -95,12 +96,11 @@ def _fit(options: argparse.Namespace) -> None:
     with Progress() as progress:
         task = progress.add_task("fit", total=recipe.fit.epochs)
 
-        def report(epoch: loop.Epoch) -> None:
-            srocc = "" if epoch.srocc is None else f" SROCC {epoch.srocc:.4f}"
-            progress.console.print(f"epoch {epoch.number}: loss {epoch.loss:.4f}{srocc}")
+        def report(epoch: Epoch) -> None:
+            progress.console.print(str(epoch))
             progress.update(task, completed=epoch.number)
 
-        loop.fit(recipe, train, validation, options.run, without=options.without, report=report)
+        fit(recipe, train, validation, options.run, without=options.without, report=report)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -111,20 +111,20 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.bundle:
         result: dict[str, Any] = evaluate(options.bundle, data, options.threads)
     else:
-        from trainer import loop
+        from trainer.fit import estimates, load_network
 
-        network, _, _ = loop.load_network(options.run)
-        estimates = loop.estimates(network, data.pictures)
-        result = {name: figures(scores.numpy(), data) for name, scores in estimates.items()}
+        network, _, _ = load_network(options.run)
+        found = estimates(network, data.pictures)
+        result = {name: figures(scores, data) for name, scores in found.items()}
     print(json.dumps(result, indent=None if options.json else 2))
 
 
 def _export(options: argparse.Namespace) -> None:
-    from trainer import loop
     from trainer.datasets import read_set
     from trainer.export import export
+    from trainer.fit import load_network
 
-    network, recipe, configuration = loop.load_network(options.run)
+    network, recipe, configuration = load_network(options.run)
     data = read_set(options.data).of_sources(set(configuration["pictures"]))
     measured = {
         title: json.loads(Path(path).read_text("utf-8"))
@@ -174,13 +174,14 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--data", type=Path, required=True, help="simulated set")
     fit.add_argument("--run", type=Path, required=True, help="folder of the run")
     fit.add_argument("--without", help="leave this source out")
+    _override_argument(fit)
     fit.add_argument("--validation", type=Path, help="simulated set to watch, never to choose by")
     fit.set_defaults(run_command=_fit)
 
     evaluate = commands.add_parser("evaluate", help="measure a bundle or a run")
     measured = evaluate.add_mutually_exclusive_group(required=True)
     measured.add_argument("--bundle", type=Path, help="by ONNX Runtime")
-    measured.add_argument("--run", type=Path, help="by PyTorch: expectation and the paper's argmax")
+    measured.add_argument("--run", type=Path, help="by PyTorch: as served, and as the paper")
     evaluate.add_argument("--data", type=Path, required=True, help="simulated set")
     evaluate.add_argument("--threads", type=int, default=2)
     evaluate.add_argument("--json", action="store_true", help="on one line")
@@ -204,6 +205,16 @@ def _parser() -> argparse.ArgumentParser:
 def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", type=Path, default=DEFAULT_RECIPE)
     parser.add_argument("--root", type=Path, help="the folder that the recipe's folders are in")
+
+
+def _override_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override one value of the recipe, such as fit.epochs=3",
+    )
 
 
 if __name__ == "__main__":

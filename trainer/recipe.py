@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
+
+import tomlkit
+from pydantic import BaseModel, Field, ValidationError
+from tomlkit.exceptions import TOMLKitError
 
 from models.card import ScoreScale
 from models.render import RenderSpec
+from trainer.settings import Hardware, Precision, Training
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class RecipeError(ValueError):
@@ -60,18 +68,31 @@ class TargetMetric:
     knots: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Fit:
-    """How the network is trained. precision: `32` or `bf16-mixed`, as Lightning names them."""
+class Fit(Training):
+    """How the network is trained, and on what.
 
-    seed: int
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    kl_weight: float
-    precision: str
-    threads: int
+    kl_weight: β of MD-IQA's equation 4, for a network that has it; the rest: `settings.Training`
+    and `settings.Hardware`.
+    """
+
+    schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
+    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    kl_weight: Annotated[float, Field(ge=0)] = 0.1
+    accelerator: str = "auto"
+    devices: int | str = 1
+    strategy: str = "auto"
+    precision: Precision = "32-true"
+    threads: Annotated[int, Field(ge=1)] = 2
+
+    @property
+    def hardware(self) -> Hardware:
+        return Hardware(
+            accelerator=self.accelerator,
+            devices=self.devices,
+            strategy=self.strategy,
+            precision=self.precision,
+            threads=self.threads,
+        )
 
 
 @dataclass(frozen=True)
@@ -101,19 +122,45 @@ class Recipe:
         raise RecipeError(f"no source {name!r} in the recipe; it has {known}")
 
 
-def load_recipe(path: Path) -> Recipe:
-    """Read a recipe. Raises RecipeError naming file and key."""
+def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe, with `section.key=value` overrides. Raises RecipeError naming file and key."""
+    return parse_recipe(read_text(path, overrides), str(path))
+
+
+def read_text(path: Path, overrides: Iterable[str] = ()) -> str:
+    """A recipe's text with overrides written into it. Raises RecipeError naming file or override.
+
+    An override's value is TOML, or plain text where it is none: `fit.epochs=3`,
+    `hardware.accelerator=cpu`.
+    """
     try:
         text = path.read_text("utf-8")
+        document: Any = tomlkit.parse(text)
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
-    return parse_recipe(text, str(path))
+    except TOMLKitError as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from error
+    for override in overrides:
+        place, equals, value = override.partition("=")
+        *sections, key = place.strip().split(".")
+        if not (equals and key):
+            raise RecipeError(f"{override!r}: write an override as section.key=value")
+        table = document
+        for section in sections:
+            if section not in table:
+                table[section] = tomlkit.table()
+            table = table[section]
+            if not isinstance(table, dict):
+                raise RecipeError(f"{override!r}: {section} is no section of {path}")
+        table[key] = _value(value.strip())
+    return tomlkit.dumps(document) if overrides else text
 
 
 def parse_recipe(text: str, source: str = "recipe") -> Recipe:
+    """Raises RecipeError naming the source and the key."""
     try:
         raw = tomllib.loads(text)
-        simulation, fit, scale = raw["simulation"], raw["fit"], raw["scale"]
+        simulation, scale = raw["simulation"], raw["scale"]
         recipe = Recipe(
             name=raw["name"],
             version=raw["version"],
@@ -125,7 +172,7 @@ def parse_recipe(text: str, source: str = "recipe") -> Recipe:
             sources=tuple(Source(**_tuples(table)) for table in raw["sources"]),
             simulation=Simulation(**_tuples(simulation)),
             targets=tuple(TargetMetric(**_tuples(table)) for table in raw["targets"]),
-            fit=Fit(**fit),
+            fit=validated(Fit, raw["fit"], source, "fit"),
             limitations=tuple(raw["limitations"]),
             text=text,
         )
@@ -133,14 +180,34 @@ def parse_recipe(text: str, source: str = "recipe") -> Recipe:
         raise RecipeError(f"{source}: not TOML: {error}") from error
     except KeyError as error:
         raise RecipeError(f"{source}: the key {error} is missing") from error
+    except RecipeError:
+        raise
     except (TypeError, ValueError) as error:
         raise RecipeError(f"{source}: {error}") from error
-    if recipe.fit.precision not in ("32", "bf16-mixed"):
-        raise RecipeError(f"{source}: fit.precision must be '32' or 'bf16-mixed'")
     for target in recipe.targets:
         if len(target.knots) != 5:
             raise RecipeError(f"{source}: targets {target.name}: five knots are needed, 4 to 0")
     return recipe
+
+
+def validated(model: type[M], table: Any, source: str, section: str = "") -> M:
+    """A table as a model. Raises RecipeError naming the source and every key that is wrong."""
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        wrong = "; ".join(
+            ".".join(str(part) for part in (*([section] if section else []), *one["loc"]))
+            + f": {one['msg']}"
+            for one in error.errors()
+        )
+        raise RecipeError(f"{source}: {wrong}") from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomlkit.value(text)
+    except TOMLKitError:
+        return text
 
 
 def _tuples(table: dict[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from models.card import load_bundle
-from trainer import loop, simulation
+from trainer import simulation
 from trainer.__main__ import main
 from trainer.datasets import DatasetError, SimulatedSet, read_ct_slices, read_set
+from trainer.fit import fit, load_network
 from trainer.recipe import Recipe
 
 
@@ -43,7 +44,7 @@ def data(folder: Path, small_recipe: Recipe) -> SimulatedSet:
 def run(folder: Path, data: SimulatedSet, small_recipe: Recipe) -> Path:
     """A finished run, trained once."""
     if not (folder / "run").exists():
-        loop.fit(small_recipe, data, None, folder / "run")
+        fit(small_recipe, data, None, folder / "run")
     return folder / "run"
 
 
@@ -84,10 +85,10 @@ def test_loss_falls_and_the_run_tells_what_it_is(run: Path, small_recipe: Recipe
 def test_resumed_run_equals_an_uninterrupted_one(
     run: Path, data: SimulatedSet, small_recipe: Recipe, tmp_path: Path
 ) -> None:
-    loop.fit(small_recipe, data, None, tmp_path / "run", stop_after=2)
+    fit(small_recipe, data, None, tmp_path / "run", stop_after=2)
     torch.rand(3)  # what else the process draws must not matter
-    resumed = loop.fit(small_recipe, data, None, tmp_path / "run")
-    whole, _, _ = loop.load_network(run)
+    resumed = fit(small_recipe, data, None, tmp_path / "run")
+    whole, _, _ = load_network(run)
     for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
 
@@ -138,8 +139,8 @@ def test_bundle_and_run_measure_alike(
     assert main(["evaluate", "--run", str(run), "--data", data, "--json"]) == 0
     by_network = json.loads(capsys.readouterr().out)
     # FP16 weights lie between the two.
-    assert by_network["expectation"]["rmse"] == pytest.approx(measured["rmse"], abs=0.02)
-    assert by_network["argmax"]["n"] == 20
+    assert by_network["served"]["rmse"] == pytest.approx(measured["rmse"], abs=0.02)
+    assert by_network["published"]["n"] == 20
 
 
 def test_export_repeats_byte_for_byte(
@@ -154,15 +155,15 @@ def test_another_recipe_does_not_resume(
 ) -> None:
     changed = replace(small_recipe, text=small_recipe.text + "# changed\n")
     with pytest.raises(ValueError, match="another recipe"):
-        loop.fit(changed, data, None, run)
+        fit(changed, data, None, run)
 
 
 def test_too_few_pictures_are_explained(
     data: SimulatedSet, small_recipe: Recipe, tmp_path: Path
 ) -> None:
     few = data.select(np.arange(20) < 4)
-    with pytest.raises(ValueError, match=r"fit\.batch_size"):
-        loop.fit(small_recipe, few, None, tmp_path / "run")
+    with pytest.raises(ValueError, match="lower batch_size"):
+        fit(small_recipe, few, None, tmp_path / "run")
 
 
 def test_command_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

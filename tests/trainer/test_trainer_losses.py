@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.networks import gaussian
-from trainer.losses import distribution_loss
+from models.networks.gaussian import distribution_loss
 
 TAUS = torch.tensor([0.02, 0.04, 0.08])
 

@@ -1,0 +1,124 @@
+"""The fit of a bundle's network: from a simulated set to a run that can be exported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models import networks
+from models.networks.network import Network
+from models.render import Float
+from trainer import loop
+from trainer.batches import Pictures
+from trainer.datasets import SimulatedSet
+from trainer.losses import Supervised
+from trainer.recipe import Recipe, parse_recipe
+from trainer.settings import Views
+from trainer.tracking import Epoch
+
+RECIPE_NAME = "recipe.toml"
+CONFIGURATION_NAME = "configuration.json"
+MEASURED_BATCH = 32
+
+
+def fit(
+    recipe: Recipe,
+    train: SimulatedSet,
+    validation: SimulatedSet | None,
+    run: Path,
+    *,
+    without: str | None = None,
+    stop_after: int | None = None,
+    report: Callable[[Epoch], None] = lambda _: None,
+) -> Network:
+    """Train the recipe's network on a simulated set, resuming what the run folder holds.
+
+    without: the source that was left out, for the record; stop_after: the epoch to stop after.
+    validation is watched, and chosen by only where the recipe says `keep = "best"`: figures of
+    pictures that chose the weights are not honest ones. Raises ValueError as `loop.train` does.
+    """
+    settings = recipe.fit
+    fabric = loop.start(settings.hardware)
+    torch.manual_seed(settings.seed)
+    network = build(recipe)
+    # All orientations and mirror images of a picture, evenly.
+    views = Views(side=network.preset.side, turn=0.75, mirror=0.5)
+    channels = network.preset.channels
+    step = loop.Step(run, recipe.text, stop_after, report)
+    if fabric.is_global_zero and not (run / loop.CHECKPOINT_NAME).exists():
+        _describe(run, recipe, train, without)
+    fabric.barrier()
+    loop.train(
+        network,
+        Supervised(network),
+        settings,
+        settings.hardware,
+        fabric,
+        Pictures(train.scored.images, train.targets, views, channels),
+        step,
+        validation=Pictures(validation.scored.images, validation.targets, views, channels)
+        if validation is not None
+        else None,
+    )
+    return network
+
+
+def build(recipe: Recipe) -> Network:
+    """The recipe's network, untrained; its parameters are drawn from torch's generator."""
+    network = networks.build(recipe.architecture, recipe.preset)
+    if hasattr(network, "kl_weight"):
+        network.kl_weight = recipe.fit.kl_weight  # type: ignore[assignment] # MD-IQA's float
+    return network
+
+
+def load_network(run: Path) -> tuple[Network, Recipe, dict[str, Any]]:
+    """The network of a run as last checkpointed, its recipe and its configuration.
+
+    Raises ValueError where the folder is no run.
+    """
+    checkpoint = run / loop.CHECKPOINT_NAME
+    if not checkpoint.exists():
+        raise ValueError(
+            f"{run}: holds no {checkpoint.name}; make one with `python -m trainer fit`"
+        )
+    recipe = parse_recipe((run / RECIPE_NAME).read_text("utf-8"), str(run / RECIPE_NAME))
+    network = build(recipe)
+    kept = run / loop.BEST_NAME if recipe.fit.keep == "best" else checkpoint
+    network.load_state_dict(torch.load(kept, weights_only=True, map_location="cpu")["network"])
+    return network.eval(), recipe, json.loads((run / CONFIGURATION_NAME).read_text("utf-8"))
+
+
+@torch.no_grad()
+def estimates(network: Network, pictures: Any) -> dict[str, Float]:
+    """Scores `[n]` of pictures `[n, C, H, W]`: `served` as exported, `published` as the paper's."""
+    network.eval()
+    served = network.served().eval()
+    found: dict[str, list[Float]] = {"served": [], "published": []}
+    for start in range(0, len(pictures), MEASURED_BATCH):
+        batch = torch.from_numpy(np.asarray(pictures[start : start + MEASURED_BATCH], np.float32))
+        found["served"].append(served(batch)[0].numpy())
+        found["published"].append(network.estimate(network(batch)).numpy())
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _describe(run: Path, recipe: Recipe, train: SimulatedSet, without: str | None) -> None:
+    """Write what this run is made of, once, at its start."""
+    run.mkdir(parents=True, exist_ok=True)
+    (run / RECIPE_NAME).write_text(recipe.text, "utf-8")
+    counts: dict[str, int] = {}
+    for entry in train.entries:
+        counts[entry.source] = counts.get(entry.source, 0) + 1
+    configuration = {
+        "without": without,
+        "pictures": counts,
+        "slices": len({(entry.source, entry.slice) for entry in train.entries}),
+        "torch": torch.__version__,
+        "lightning_fabric": version("lightning-fabric"),
+    }
+    (run / CONFIGURATION_NAME).write_text(json.dumps(configuration, indent=1) + "\n", "utf-8")
