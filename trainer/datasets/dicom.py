@@ -1,16 +1,21 @@
-"""DICOM folders: the axial slices in them, as acquired."""
+"""DICOM folders: the axial slices in them, as acquired or drawn as a network sees them."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from models.render import Float, to_hu
-from trainer.datasets.scored import DatasetError
+from models.render import Float, RenderSpec, render, to_hu
+from trainer.datasets.folder import SCORES_NAME, read_table
+from trainer.datasets.scored import DatasetError, ScoredImage, ScoredImages, as_score
+
+LOW, HIGH = 0.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -33,16 +38,7 @@ def read_ct_slices(folder: Path, source: str) -> Iterator[CleanSlice]:
 
     Raises DatasetError where there are none.
     """
-    found: list[tuple[float, Path]] = []
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir():
-            continue
-        try:
-            ds = pydicom.dcmread(path, stop_before_pixels=True)
-        except InvalidDicomError:
-            continue
-        if ds.get("Modality") == "CT" and "LOCALIZER" not in ds.get("ImageType", []):
-            found.append((float(ds.ImagePositionPatient[2]), path))
+    found = [(float(ds.ImagePositionPatient[2]), path) for path, ds in _axial_ct(folder)]
     if not found:
         raise DatasetError(f"{folder}: no axial CT slices; check --root and the recipe's folders")
     for z_mm, path in sorted(found):
@@ -54,3 +50,59 @@ def read_ct_slices(folder: Path, source: str) -> Iterator[CleanSlice]:
             source=source,
             name=path.stem,
         )
+
+
+def load_dicom(folder: Path, spec: RenderSpec) -> ScoredImages:
+    """The axial CT slices below a folder, drawn by `models.render` as the service draws them.
+
+    Scores come from a `scores.csv` in the folder (`file, score`, files relative to it, 0–4); files
+    it does not name are unlabelled. Slices of one patient are one group, named by a digest, so
+    that no identity goes into tables or logs. Raises DatasetError naming file or row.
+    """
+    slices = {
+        path.relative_to(folder).as_posix(): (path, _patient(ds)) for path, ds in _axial_ct(folder)
+    }
+    if not slices:
+        raise DatasetError(f"{folder}: no axial CT slices below it")
+    table = folder / SCORES_NAME
+    scores: dict[str, float | None] = {}
+    for where, row in read_table(table, ["file", "score"]) if table.exists() else ():
+        if row["file"] not in slices:
+            raise DatasetError(f"{where}: {row['file']!r} is no axial CT slice below {folder}")
+        if row["file"] in scores:
+            raise DatasetError(f"{where}: {row['file']!r} is listed twice")
+        scores[row["file"]] = as_score(row["score"], where) if row["score"] else None
+    images = tuple(
+        ScoredImage(name, patient, scores.get(name), partial(draw_slice, path, spec))
+        for name, (path, patient) in slices.items()
+    )
+    return ScoredImages(images, LOW, HIGH)
+
+
+def draw_slice(path: Path, spec: RenderSpec) -> Float:
+    """One slice `[1, rows, columns]`, 0…1. Raises DatasetError naming a file without pixels."""
+    ds = pydicom.dcmread(path)
+    try:
+        stored = ds.pixel_array
+    # what pydicom's decoders raise for missing or broken pixel data
+    except (AttributeError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise DatasetError(f"{path}: its pixels cannot be decoded: {error}") from error
+    return render(to_hu(stored, ds), spec)
+
+
+def _axial_ct(folder: Path) -> Iterator[tuple[Path, pydicom.Dataset]]:
+    """The CT files below a folder that are no scouts, headers only, in order of name."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            continue
+        try:
+            ds = pydicom.dcmread(path, stop_before_pixels=True)
+        except InvalidDicomError:
+            continue
+        if ds.get("Modality") == "CT" and "LOCALIZER" not in ds.get("ImageType", []):
+            yield path, ds
+
+
+def _patient(ds: pydicom.Dataset) -> str:
+    identity = str(ds.get("PatientID") or ds.get("StudyInstanceUID") or "")
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]

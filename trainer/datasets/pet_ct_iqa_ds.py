@@ -13,23 +13,15 @@ averaged down.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from models.render import resize
-from trainer.datasets.folder import read_table
+from trainer.datasets.likeness import sources_of
 from trainer.datasets.pictures import check_file, read_picture
 from trainer.datasets.scored import DatasetError, ScoredImage, ScoredImages, as_score
 
 LOW, HIGH = 0.0, 4.0
 TABLE_NAME = "label.txt"
-ALIKE = 0.97
-"""Correlation of two pictures' THUMBNAIL×THUMBNAIL averages above which they show one slice."""
-THUMBNAIL = 16
 
 
 def load_pet_ct_iqa_ds(folder: Path, part: str = "test") -> ScoredImages:
@@ -60,45 +52,9 @@ def load_pet_ct_iqa_ds(folder: Path, part: str = "test") -> ScoredImages:
         paths.append(check_file(home / part / name, where))
     if not names:
         raise DatasetError(f"{table}: holds no lines")
-    sources = _sources(home, names) or group_by_likeness(paths)
+    sources = sources_of(home, names, paths)
     images = tuple(
         ScoredImage(name, source, score, partial(read_picture, path))
         for name, source, score, path in zip(names, sources, scores, paths, strict=True)
     )
     return ScoredImages(images, LOW, HIGH)
-
-
-def group_by_likeness(paths: Sequence[Path]) -> list[str]:
-    """A group name for each picture: alike pictures, directly or through others, share one.
-
-    A group is named after its first picture. Raises DatasetError for an unreadable picture.
-    """
-    thumbnails = np.stack([_thumbnail(path) for path in paths])
-    alike = thumbnails @ thumbnails.T > ALIKE
-    names: list[str] = [""] * len(paths)
-    for first, path in enumerate(paths):
-        waiting = [] if names[first] else [first]
-        while waiting:
-            member = waiting.pop()
-            names[member] = f"like-{path.stem}"
-            waiting.extend(int(i) for i in np.flatnonzero(alike[member]) if not names[i])
-    return names
-
-
-def _thumbnail(path: Path) -> npt.NDArray[np.float32]:
-    """The picture averaged down, of mean 0 and length 1: products are then correlations."""
-    grey = read_picture(path).mean(axis=0)
-    small = resize(grey, THUMBNAIL, THUMBNAIL).ravel()
-    small = small - small.mean()
-    return np.asarray(small / max(float(np.linalg.norm(small)), 1e-9), np.float32)
-
-
-def _sources(home: Path, names: Sequence[str]) -> list[str]:
-    table = home / "sources.csv"
-    if not table.exists():
-        return []
-    known = {row["file"]: row["source"] for _, row in read_table(table, ["file", "source"])}
-    for name in names:
-        if name not in known:
-            raise DatasetError(f"{table}: has no row for {name!r}; add it, or remove the table")
-    return [known[name] for name in names]

@@ -117,7 +117,6 @@ class ScoredImages:
                 "name finer groups"
             )
         order = np.random.default_rng(seed).permutation(len(names))
-        order = order[np.argsort(-counts[order], kind="stable")]
         spare = 1 - sum(fractions)
         wanted = np.array([*fractions, *([spare] if spare > 1e-9 else [])]) * len(self)
         taken = np.zeros(len(wanted), int)
