@@ -51,6 +51,7 @@ from models.networks import gaussian
 from models.networks.backbone import backbone
 from models.networks.deformable import DeformableConv
 from models.networks.network import Network, check_ablations
+from models.networks.patchwise import normalised_weights
 
 ABLATIONS = ("direct-regression", "one-scale")
 
@@ -193,11 +194,11 @@ class MDIQA(Network):
     def forward(self, pictures: Tensor) -> Tensor:
         patches, weights = self.patches(pictures)
         # Equation 2.
-        total = (weights * patches).sum(dim=(-2, -1)) / weights.sum(dim=(-2, -1))
+        total = (weights * patches).sum(dim=(-2, -1))
         return self._vectors(total) if self.preset.distributions else total.squeeze(1)
 
     def patches(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """f′ and w of equation 2, both `[B, K·N, h, w]`; one channel without distributions."""
+        """f′ and w/Σw of equation 2, both `[B, K·N, h, w]`; one channel without distributions."""
         preset = self.preset
         if pictures.shape[1] < preset.stem_channels:
             pictures = pictures.expand(-1, preset.stem_channels, -1, -1)
@@ -217,7 +218,7 @@ class MDIQA(Network):
         aligned = self.attend(self.align(mixed, self.offsets(torch.cat(tokens, dim=1))))
         fused = self.fuse(torch.cat([aligned, tokens[-1]], dim=1))
         patches = self.score(fused)
-        return patches, torch.sigmoid(self.weigh(patches))
+        return patches, normalised_weights(self.weigh(patches))
 
     def targets(self, scores: Tensor) -> Tensor:
         """Equation 1 for scores `[B]`: the vectors `[B, K, N]` this network should return.
@@ -268,7 +269,7 @@ class Served(nn.Module):
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         network = self.network
         patches, weights = network.patches(pictures)
-        total = (weights * patches).sum(dim=(-2, -1)) / weights.sum(dim=(-2, -1))
+        total = (weights * patches).sum(dim=(-2, -1))
         logits = network._vectors(total)
         rows, columns = network._grid
         K, N = len(network.preset.taus), network.preset.count
@@ -290,7 +291,7 @@ class ServedDirect(nn.Module):
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         patches, weights = self.network.patches(pictures)
-        score = (weights * patches).sum(dim=(-3, -2, -1)) / weights.sum(dim=(-3, -2, -1))
+        score = (weights * patches).sum(dim=(-3, -2, -1))
         return self._on_scale(score), self._on_scale(patches.squeeze(1))
 
     def _on_scale(self, fraction: Tensor) -> Tensor:

@@ -51,6 +51,7 @@ from torch.nn import functional as F
 from models.networks.backbone import backbone
 from models.networks.deformable import DeformableConv
 from models.networks.network import Network, check_ablations
+from models.networks.patchwise import normalised_weights
 from models.networks.small_cnn import LeNet, SimpleCNN
 
 ALPHA = 0.8
@@ -295,8 +296,7 @@ class MIQANet(Network):
     def _scored(self, projections: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """A decoder's projections as scores and weights that sum to one."""
         score, attention = projections
-        weight = torch.sigmoid(attention)
-        return score, weight / weight.sum(dim=(-2, -1), keepdim=True)
+        return score, normalised_weights(attention)
 
 
 class ConvolutionalDecoder(nn.Module):

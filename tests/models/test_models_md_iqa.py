@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from models.networks import gaussian, md_iqa
+from models.networks.patchwise import normalised_weights
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +107,15 @@ def test_paper_preset_builds_and_runs() -> None:
     with torch.no_grad():
         assert network(torch.rand(1, 3, 224, 224)).shape == (1, 3, 81)
     assert sum(parameter.numel() for parameter in network.parameters()) > 150e6
+
+
+def test_weights_that_all_vanish_still_weigh_the_patches_against_each_other():
+    attention = torch.full((1, 2, 4, 4), -200.0)
+    attention[0, 1, 2, 3] = -190.0
+    weights = normalised_weights(attention)
+    assert torch.allclose(weights[0, 0], torch.full((4, 4), 1 / 16))
+    assert weights[0, 1, 2, 3] > 0.999
+    moderate = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    sigmoid = torch.sigmoid(moderate)
+    expected = sigmoid / sigmoid.sum(dim=(-2, -1), keepdim=True)
+    assert torch.allclose(normalised_weights(moderate), expected, atol=1e-6)
