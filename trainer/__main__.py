@@ -6,6 +6,7 @@
     fit        train the recipe's network on a simulated set
     evaluate   measure a bundle, or a run, on a simulated set
     export     write a run as a bundle
+    figures    draw every degradation at five severities
 
 Exit status: 0 done, 2 bad usage, recipe or data. torch is imported only by what needs it.
 """
@@ -134,6 +135,13 @@ def _export(options: argparse.Namespace) -> None:
     print(options.out)
 
 
+def _figures(options: argparse.Namespace) -> None:
+    from trainer.figures import write_figures
+
+    for path in write_figures(options.out, options.root, options.cell):
+        print(path)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m trainer", description="Train and export the networks that the gate serves."
@@ -199,6 +207,12 @@ def _parser() -> argparse.ArgumentParser:
         help="figures that `evaluate --json` wrote, for the card",
     )
     export.set_defaults(run_command=_export)
+
+    figures = commands.add_parser("figures", help="draw every degradation at five severities")
+    figures.add_argument("out", type=Path, help="folder of the pages, a PNG a modality")
+    figures.add_argument("--root", type=Path, help="DICOM series instead of digital phantoms")
+    figures.add_argument("--cell", type=int, default=256, help="side of a picture (default 256)")
+    figures.set_defaults(run_command=_figures)
     return parser
 
 

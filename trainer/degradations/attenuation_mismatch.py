@@ -8,7 +8,7 @@ from trainer.degradations.contract import degradation, refuse_negative
 from trainer.degradations.sinogram import FULL_VIEWS
 from trainer.projection import Float, project, reconstruct
 
-LARGEST_SHIFT_MM = 30.0
+LARGEST_SHIFT_MM = 20.0
 """How far the CT's diaphragm lies from the PET's at severity 1: deep inspiration."""
 
 

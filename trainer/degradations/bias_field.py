@@ -16,8 +16,9 @@ def bias_field(image: Float, severity: float, rng: np.random.Generator) -> Float
     """Slow shading of an MR picture: A·exp(severity·STRONGEST·B), B a smooth field in −1…1.
 
     B is a random polynomial of the second order in both coordinates, whose linear part makes one
-    side bright as a surface coil does. Log-additive, as bias correction models it. Random: the
-    polynomial. Source: Sled, Zijdenbos and Evans, IEEE Trans Med Imaging 17, 1998.
+    side bright as a surface coil does. Log-additive, as bias correction models it; the picture's
+    mean is kept, as the scanner's own scaling keeps it. Random: the polynomial. Source: Sled,
+    Zijdenbos and Evans, IEEE Trans Med Imaging 17, 1998.
     """
     refuse_negative(image, "bias_field")
     H, W = image.shape
@@ -27,4 +28,6 @@ def bias_field(image: Float, severity: float, rng: np.random.Generator) -> Float
     field = field + twist * x * y
     low, high = field.min(), field.max()
     field = 2 * (field - low) / (high - low) - 1
-    return np.asarray(image * np.exp(severity * STRONGEST * field), np.float32)
+    shaded = image * np.exp(severity * STRONGEST * field)
+    total = float(shaded.sum())
+    return np.asarray(shaded * (float(image.sum()) / total if total else 1.0), np.float32)

@@ -11,7 +11,7 @@ from trainer.degradations.contract import degradation
 from trainer.projection import Float
 
 BEST_QUALITY, WORST_QUALITY = 95, 3
-SMALLEST_RATIO, LARGEST_RATIO = 8.0, 160.0
+SMALLEST_RATIO, LARGEST_RATIO = 8.0, 80.0
 
 
 @degradation

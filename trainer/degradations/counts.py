@@ -17,7 +17,7 @@ LOWEST_COUNT_FRACTION = 0.02
 BACKGROUND_FRACTION = 0.3
 """Randoms and scatter as a share of all that is detected; their mean is known and modelled."""
 
-FILTER_FWHM_MM = 5.0
+FILTER_FWHM_MM = 6.0
 """Transaxial filter after the reconstruction, as clinical protocols have it."""
 
 

@@ -10,8 +10,8 @@ from trainer.degradations.contract import degradation
 from trainer.degradations.sinogram import FULL_VIEWS, difference_hu, line_integrals
 from trainer.projection import Float, Kernel
 
-LARGEST_SHIFT_MM = 10.0
-LARGEST_TURN_DEG = 3.0
+LARGEST_SHIFT_MM = 5.0
+LARGEST_TURN_DEG = 1.5
 
 
 @degradation

@@ -8,7 +8,7 @@ from trainer.degradations.contract import degradation, refuse_negative
 from trainer.degradations.kspace import along_axis, lines, refuse_axis, to_kspace, to_magnitude
 from trainer.projection import Float
 
-LARGEST_PHASE_RAD = 0.8
+LARGEST_PHASE_RAD = 0.6
 
 
 @degradation

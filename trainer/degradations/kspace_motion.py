@@ -10,7 +10,7 @@ from trainer.degradations.kspace import along_axis, lines, refuse_axis, to_kspac
 from trainer.projection import Float
 
 LARGEST_SHIFT_MM = 8.0
-MOVES = 6
+MOVES = 12
 
 
 @degradation
@@ -25,10 +25,11 @@ def kspace_motion(
     """Smeared and repeated edges of a patient who moves between the lines of an MR picture.
 
     Line k is read while the object lies at d(k), so it carries the phase −2π(k_p·d_p + k_f·d_f)
-    (shift theorem). d is constant but for MOVES sudden moves at random times, within ±severity·
-    LARGEST_SHIFT_MM in both directions, and 0 at the centre of k-space, where the picture's place
-    is decided; lines are read in order. Rotation and non-rigid motion are left out. Source:
-    Zaitsev, Maclaren and Herbst, J Magn Reson Imaging 42, 2015.
+    (shift theorem). d is constant but for MOVES sudden moves at random times, half of them in the
+    middle quarter of the lines; it stays within ±severity·LARGEST_SHIFT_MM in both directions,
+    and is 0 at the centre of k-space, where the picture's place is decided. Lines are read in
+    order. Rotation and non-rigid motion are left out. Source: Zaitsev, Maclaren and Herbst,
+    J Magn Reson Imaging 42, 2015.
     """
     refuse_negative(image, "kspace_motion")
     refuse_axis(phase_axis)
@@ -49,7 +50,9 @@ def kspace_motion(
 def _path(line: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Where the object lies at each line, −1…1, and 0 at the centre."""
     low, high = int(line.min()), int(line.max())
-    moments = np.sort(rng.uniform(low, high, MOVES))
+    # Half of the moves within the middle quarter, where the contrast is.
+    spread = np.where(np.arange(MOVES) % 2 == 0, 1.0, 0.25)
+    moments = np.sort((low + high) / 2 + rng.uniform(-0.5, 0.5, MOVES) * spread * (high - low))
     places = rng.uniform(-1, 1, MOVES + 1)
     visited = np.searchsorted(moments, line)
     return np.asarray(places[visited] - places[np.searchsorted(moments, 0)])

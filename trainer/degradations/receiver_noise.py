@@ -10,7 +10,10 @@ from trainer.degradations.kspace import refuse_axis
 from trainer.projection import Float
 
 LARGEST_SIGMA = 0.15
-"""σ of each channel at severity 1, as a fraction of the picture's reference level."""
+"""σ at severity 1 of the single-channel noises, as a fraction of the picture's reference level."""
+
+LARGEST_COIL_SIGMA = 0.08
+"""The same of each coil of the non-central χ noise, whose floor rises with their number."""
 
 COIL_RING = 8
 COIL_WIDTH = 0.6
@@ -45,13 +48,13 @@ def noncentral_chi_noise(
 
     Non-central χ of 2n degrees of freedom: the floor has the mean
     σ√(π/2)·(2n − 1)!!/(2^(n−1)·(n − 1)!), so it rises with the number of coils. σ is that of each
-    coil, severity·LARGEST_SIGMA·level, and ΣA_c² = A². Source: Constantinides, Atalar and
+    coil, severity·LARGEST_COIL_SIGMA·level, and ΣA_c² = A². Source: Constantinides, Atalar and
     McVeigh, Magn Reson Med 38, 1997.
     """
     refuse_negative(image, "noncentral_chi_noise")
     if coils < 1:
         raise ValueError(f"noncentral_chi_noise: coils = {coils}; there is at least one")
-    sigma = severity * LARGEST_SIGMA * (level or reference_level(image))
+    sigma = severity * LARGEST_COIL_SIGMA * (level or reference_level(image))
     return _of_coils(image, sigma, coils, rng)
 
 
@@ -62,7 +65,7 @@ def spatially_varying_noise(
     rng: np.random.Generator,
     *,
     phase_axis: int = 0,
-    acceleration: int = 3,
+    acceleration: int = 4,
     level: float | None = None,
 ) -> Float:
     """Rician noise of parallel imaging: σ(x) = σ·g(x), worst where coils see least apart.

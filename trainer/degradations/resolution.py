@@ -8,7 +8,7 @@ from trainer.degradations.contract import degradation, refuse_negative
 from trainer.degradations.point_spread import gaussian
 from trainer.projection import Float
 
-WIDEST_FWHM_MM = 14.0
+WIDEST_FWHM_MM = 16.0
 
 
 @degradation

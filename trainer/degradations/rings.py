@@ -10,11 +10,14 @@ from trainer.degradations.contract import degradation
 from trainer.degradations.sinogram import FULL_VIEWS, difference_hu
 from trainer.projection import Float, Kernel
 
-FAULTY_CHANNELS = 12
-LARGEST_GAIN_ERROR = 0.03
-"""Of a faulty channel at severity 1, as a fraction of its gain."""
+FAULTY_GROUPS = 10
+CHANNELS_A_GROUP = 2
+"""Neighbours share electronics, so they fail together."""
 
-GAIN_SPREAD = 0.001
+LARGEST_GAIN_ERROR = 0.10
+"""Of a faulty channel at severity 1, as a fraction of its gain; drawn ones have half or more."""
+
+GAIN_SPREAD = 0.004
 """Standard deviation of all the other channels' gain errors at severity 1."""
 
 
@@ -33,18 +36,20 @@ def ring_artefacts(
     The line integral of that channel is off by −ln(1 + ε_c) all around, which backprojects to a
     circle of the channel's distance from the isocentre. A turn of 360° sees each ray twice, by
     the channel and by its mirror image; their mean is what a scan over 180° is given, so rings
-    close. channels: which ones are faulty, by default FAULTY_CHANNELS drawn at random within the
-    object's shadow; every channel has a small error besides, unless channels are named. Source:
-    Sijbers and Postnov, Phys Med Biol 49, 2004; Boas and Fleischmann, Imaging Med 4, 2012.
+    close. channels: which ones are faulty, by default FAULTY_GROUPS groups of neighbours drawn at
+    random in the middle 70 %, while every other channel is off by a little; where channels are
+    named all others are exact. Source: Sijbers and Postnov, Phys Med Biol 49, 2004; Boas and
+    Fleischmann, Imaging Med 4, 2012.
     """
     side = image.shape[1]
     error = np.zeros(side)
     if channels is None:
-        # Within the middle 70 %: outside, a ring would run through air.
-        low, high = int(0.15 * side), int(0.85 * side)
-        faulty = rng.choice(np.arange(low, high), min(FAULTY_CHANNELS, high - low), replace=False)
+        # Further out a ring would run through air.
+        first = rng.integers(int(0.15 * side), int(0.85 * side), FAULTY_GROUPS)
+        drift = rng.uniform(0.5, 1, FAULTY_GROUPS) * rng.choice([-1, 1], FAULTY_GROUPS)
         error += rng.standard_normal(side) * GAIN_SPREAD
-        error[faulty] += rng.uniform(-1, 1, len(faulty)) * LARGEST_GAIN_ERROR
+        for neighbour in range(CHANNELS_A_GROUP):
+            error[np.minimum(first + neighbour, side - 1)] = drift * LARGEST_GAIN_ERROR
     else:
         error[list(channels)] = LARGEST_GAIN_ERROR
     offset = -np.log1p(severity * error)

@@ -8,7 +8,7 @@ from trainer.degradations.contract import degradation, reference_level, refuse_n
 from trainer.degradations.kspace import to_kspace, to_magnitude
 from trainer.projection import Float
 
-LARGEST_AMPLITUDE = 0.5
+LARGEST_AMPLITUDE = 0.3
 """Of the wave of one spike at severity 1, as a fraction of the picture's reference level."""
 
 
