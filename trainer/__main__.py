@@ -4,6 +4,8 @@
     simulate   degrade, draw and score the clean slices of a recipe
     calibrate  print the recipe's target knots, or a source's photons, as the slices give them
     fit        train the recipe's network on a simulated set
+    reproduce  run a paper's procedure and print its table beside what was measured
+    weights    keep a file of weights under timm's tensor names
     evaluate   measure a bundle, or a run, on a simulated set
     export     write a run as a bundle
     figures    draw every degradation at five severities
@@ -104,6 +106,44 @@ def _fit(options: argparse.Namespace) -> None:
         fit(recipe, train, validation, options.run, without=options.without, report=report)
 
 
+def _reproduce(options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from trainer import procedures, reference
+    from trainer.recipe import read_text
+    from trainer.tracking import Epoch
+
+    path = options.recipe or DEFAULT_RECIPE.parent / f"{options.procedure}.toml"
+    overrides = list(options.set)
+    if options.weights:
+        overrides.append(f"weights.folder={json.dumps(str(options.weights))}")
+    if options.allow_hub:
+        overrides.append("weights.hub=true")
+    text = read_text(path, overrides)
+    with Progress() as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(step: str, epoch: Epoch, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = progress.add_task(step, total=total)
+            progress.console.print(f"{step}, {epoch}")
+            progress.update(tasks[step], completed=epoch.number)
+
+        folder = options.run or Path("runs") / options.procedure
+        measured = procedures.run(text, options.data, folder, source=str(path), report=report)
+    if measured:
+        console = Console()
+        for table in reference.comparison(options.procedure, measured):
+            console.print(table)
+
+
+def _weights(options: argparse.Namespace) -> None:
+    from trainer.weights import adopt
+
+    print(adopt(options.file, options.backbone, options.out))
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     from trainer.datasets import read_set
     from trainer.evaluation import evaluate, figures
@@ -186,6 +226,24 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--validation", type=Path, help="simulated set to watch, never to choose by")
     fit.set_defaults(run_command=_fit)
 
+    reproduce = commands.add_parser("reproduce", help="run a paper's procedure, end to end")
+    reproduce.add_argument("procedure", choices=["md-iqa", "tfkt", "miqanet", "ms-iqa"])
+    reproduce.add_argument("--data", type=Path, required=True, help="folder of the datasets")
+    reproduce.add_argument("--run", type=Path, help="folder of the run (default runs/PROCEDURE)")
+    reproduce.add_argument("--recipe", type=Path, help="instead of conf/recipes/PROCEDURE.toml")
+    reproduce.add_argument("--weights", type=Path, help="file or folder of backbone weights")
+    reproduce.add_argument(
+        "--allow-hub", action="store_true", help="fetch weights that are missing there"
+    )
+    _override_argument(reproduce)
+    reproduce.set_defaults(run_command=_reproduce)
+
+    weights = commands.add_parser("weights", help="keep a file of weights under timm's names")
+    weights.add_argument("file", type=Path, help="tensors in the order of timm's")
+    weights.add_argument("--backbone", required=True, help="timm's name of the network")
+    weights.add_argument("--out", type=Path, required=True, help="folder of weights")
+    weights.set_defaults(run_command=_weights)
+
     evaluate = commands.add_parser("evaluate", help="measure a bundle or a run")
     measured = evaluate.add_mutually_exclusive_group(required=True)
     measured.add_argument("--bundle", type=Path, help="by ONNX Runtime")
@@ -227,7 +285,7 @@ def _override_argument(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
-        help="override one value of the recipe, such as fit.epochs=3",
+        help="override a value of the recipe, such as fit.epochs=3; no value takes the key out",
     )
 
 

@@ -131,7 +131,7 @@ def read_text(path: Path, overrides: Iterable[str] = ()) -> str:
     """A recipe's text with overrides written into it. Raises RecipeError naming file or override.
 
     An override's value is TOML, or plain text where it is none: `fit.epochs=3`,
-    `hardware.accelerator=cpu`.
+    `hardware.accelerator=cpu`. Without a value the key is taken out.
     """
     try:
         text = path.read_text("utf-8")
@@ -152,7 +152,10 @@ def read_text(path: Path, overrides: Iterable[str] = ()) -> str:
             table = table[section]
             if not isinstance(table, dict):
                 raise RecipeError(f"{override!r}: {section} is no section of {path}")
-        table[key] = _value(value.strip())
+        if value.strip():
+            table[key] = _value(value.strip())
+        else:
+            table.pop(key, None)
     return tomlkit.dumps(document) if overrides else text
 
 

@@ -41,7 +41,7 @@ class Hardware(Table):
 
 
 class Views(Table):
-    """How a picture becomes what the network sees, `[C, side, side]`.
+    """How a picture becomes what the network sees, `[C, side, side]`; side 0 is the network's own.
 
     fit: `resize` stretches the whole picture to the side; `crop` cuts a square of the side out of
     it (a picture that is smaller is enlarged first). crops: views an evaluated picture is scored
@@ -50,7 +50,7 @@ class Views(Table):
     quarter, half or three-quarter turn, so that 0.75 makes all four orientations even.
     """
 
-    side: Positive
+    side: Annotated[int, Field(ge=0)] = 0
     fit: Literal["resize", "crop"] = "resize"
     crops: Literal[1, 5] = 1
     mirror: Probability = 0.0
