@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from scipy import stats
 from torch import Tensor
 
 from models.networks.network import Network
 from models.render import Float
-from trainer import metrics
 from trainer.batches import Pictures, Shuffled, measured_batches, training_batches
 from trainer.losses import Batch, Supervised
 from trainer.settings import Hardware, Training
@@ -311,7 +311,8 @@ def _validate(
     squared = float(np.mean((scores - targets) ** 2))
     if len(targets) < 3 or np.ptp(targets) == 0 or np.ptp(scores) == 0:
         return None, squared
-    return metrics.srocc(scores, targets), squared
+    # With its sign, unlike the published figure: scores that run backwards are the worst.
+    return float(stats.spearmanr(scores, targets).statistic), squared
 
 
 def _write(path: Path, state: dict[str, Any]) -> None:

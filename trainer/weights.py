@@ -124,8 +124,11 @@ def adopt(file: Path, name: str, folder: Path) -> Path:
     """Keep a file of foreign tensor names as the weights of a timm backbone.
 
     The tensors are matched by their order, which is safe only where every shape agrees: ports of
-    one network keep the order of its layers. Raises WeightsError where they do not agree.
+    one network keep the order of its layers. Raises WeightsError where they do not agree, and for
+    a safetensors file, which does not keep the order.
     """
+    if file.suffix == ".safetensors":
+        raise WeightsError(f"{file}: safetensors sorts its tensors; adopt the .pth or .bin file")
     theirs: dict[str, torch.Tensor] = load_state_dict(str(file))
     model: Any = timm.create_model(name, pretrained=False)
     ours = model.state_dict()

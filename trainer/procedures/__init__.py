@@ -42,13 +42,22 @@ def run(
     many there are. Raises RecipeError for a recipe that cannot be read, and what datasets, weights
     and loop raise.
     """
-    raw = tomllib.loads(text)
-    name = raw.get("procedure")
-    if name not in PROCEDURES:
-        raise RecipeError(f"{source}: procedure = {name!r}; known: {', '.join(PROCEDURES)}")
-    module = import_module(PROCEDURES[name])
-    recipe: ProcedureRecipe = validated(module.Recipe, raw, source)
+    recipe = parse(text, source)
+    module = import_module(PROCEDURES[recipe.procedure])
     experiment = Experiment.begin(recipe, text, data, folder, report)
     measured: tuple[Measured, ...] = module.run(experiment, recipe)
     experiment.close(measured)
     return measured if experiment.fabric.is_global_zero else ()
+
+
+def parse(text: str, source: str = "recipe") -> ProcedureRecipe:
+    """A procedure's recipe. Raises RecipeError naming the source and the key."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{source}: not TOML: {error}") from error
+    name = raw.get("procedure")
+    if name not in PROCEDURES:
+        raise RecipeError(f"{source}: procedure = {name!r}; known: {', '.join(PROCEDURES)}")
+    recipe: ProcedureRecipe = validated(import_module(PROCEDURES[name]).Recipe, raw, source)
+    return recipe
