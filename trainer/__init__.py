@@ -3,5 +3,6 @@
 In the order things happen: `datasets` reads slices, `projection` and `degradations` make worse
 scans of them, `targets` scores what was lost, `simulation` caches both, `losses`, `loop` and
 `checkpoints` train a network, `metrics` and `evaluation` measure it, `export` writes the bundle.
-`phantom` makes a chest to try a gate on. Nothing here is imported by the service.
+`phantom` makes a chest to try a gate on, `figures` draws what the degradations do. Nothing here is
+imported by the service.
 """

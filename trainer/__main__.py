@@ -178,7 +178,7 @@ def _export(options: argparse.Namespace) -> None:
 def _figures(options: argparse.Namespace) -> None:
     from trainer.figures import write_figures
 
-    for path in write_figures(options.out, options.root, options.cell):
+    for path in write_figures(options.out, options.root, options.cell, options.greys):
         print(path)
 
 
@@ -270,6 +270,7 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument("out", type=Path, help="folder of the pages, a PNG a modality")
     figures.add_argument("--root", type=Path, help="DICOM series instead of digital phantoms")
     figures.add_argument("--cell", type=int, default=256, help="side of a picture (default 256)")
+    figures.add_argument("--greys", type=int, default=256, help="fewer make smaller files")
     figures.set_defaults(run_command=_figures)
     return parser
 

@@ -17,17 +17,25 @@ GAP = 2
 PAPER, INK = 255, 0
 
 
-def write_figures(folder: Path, root: Path | None, cell: int) -> list[Path]:
+def write_figures(folder: Path, root: Path | None, cell: int, greys: int = 256) -> list[Path]:
     """Write a PNG a modality into a folder and return their paths.
 
     root: DICOM series to degrade instead of the digital phantoms; cell: side of one picture in
-    pixels. Raises ValueError where root holds no series.
+    pixels; greys: how many there are, fewer for a small file. Raises ValueError where root holds
+    no series or greys is not within 2…256.
     """
+    if not 2 <= greys <= 256:
+        raise ValueError(f"--greys {greys} is not within 2…256")
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for subject in real_subjects(root) if root else digital_subjects():
         path = folder / f"{subject.modality.lower()}.png"
-        page(subject, cell).save(path, optimize=True)
+        sheet = page(subject, cell)
+        if greys < 256:
+            levels = np.rint(np.rint(np.arange(256) / 255 * (greys - 1)) * 255 / (greys - 1))
+            # Palette colours are then exactly the levels there are, packed into fewer bits.
+            sheet = sheet.point(levels.astype(int).tolist()).quantize(greys)
+        sheet.save(path, optimize=True)
         written.append(path)
     return written
 

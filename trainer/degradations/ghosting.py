@@ -24,7 +24,8 @@ def ghosting(
 
     A phase that swings once in `ghosts` lines, exp(iβ·sin(2πk/ghosts + φ)) with
     β = severity·LARGEST_PHASE_RAD, has the sidebands J_m(β): copies displaced by m·FOV/ghosts
-    (wrapping around the field of view), the picture itself left with J_0(β). There are none along
+    (wrapping around the field of view, orders `ghosts` apart onto each other), the picture itself
+    left with J_0(β). There are none along
     the frequency-encoding axis. ghosts = repetitions between two swings; 2 is the N/2 ghost of
     EPI. Random: φ. phase_axis: 0 where phase encoding runs down the rows (COL), 1 across (ROW).
     Source: Axel et al., Magn Reson Med 3, 1986; Wood and Henkelman, Med Phys 12, 1985.
