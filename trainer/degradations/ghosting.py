@@ -28,7 +28,7 @@ def ghosting(
     left with J_0(β). There are none along
     the frequency-encoding axis. ghosts = repetitions between two swings; 2 is the N/2 ghost of
     EPI. Random: φ. phase_axis: 0 where phase encoding runs down the rows (COL), 1 across (ROW).
-    Source: Axel et al., Magn Reson Med 3, 1986; Wood and Henkelman, Med Phys 12, 1985.
+    Source: Axel et al., Radiology 160, 1986; Wood and Henkelman, Med Phys 12, 1985.
     """
     refuse_negative(image, "ghosting")
     refuse_axis(phase_axis)

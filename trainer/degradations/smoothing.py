@@ -40,7 +40,7 @@ def edge_preserving_smoothing(
     Each pixel becomes the mean of its neighbours weighed by exp(−r²/2σ_s² − ΔHU²/2σ_r²), with
     σ_s = severity·WIDEST_REACH_MM and σ_r = severity·STRONGEST_RANGE_HU: noise and faint texture
     go, edges stay, as strong iterative or learned reconstruction leaves them. No random part.
-    Source: Tomasi and Manduchi, ICCV 1998; the look: Mileto et al., RadioGraphics 39, 2019.
+    Source: Tomasi and Manduchi, ICCV 1998; the look: Mileto et al., Radiology 293, 2019.
     """
     del rng
     reach = severity * WIDEST_REACH_MM / spacing_mm

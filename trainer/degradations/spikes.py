@@ -26,8 +26,8 @@ def spikes(
     A sample off by a·HW·e^(iφ) at (k_y, k_x) adds a·exp(2πi(k_y·y/H + k_x·x/W) + iφ) to the
     complex picture, a = severity·LARGEST_AMPLITUDE·level/√count; the magnitude shows it as stripes
     of that one spatial frequency. Random: the places (a tenth to a third of the way out) and φ.
-    level: by default the picture's 99th percentile. Source: Foo, Grigsby, Mitchell and Slayman,
-    Radiographics 14, 1994; Heiland, AJNR 29, 2008.
+    level: by default the picture's 99th percentile. Source: Foo et al., IEEE Trans Med
+    Imaging 13, 1994; Heiland, Clin Neuroradiol 18, 2008.
     """
     refuse_negative(image, "spikes")
     amplitude = severity * LARGEST_AMPLITUDE * (level or reference_level(image)) / np.sqrt(count)

@@ -24,7 +24,7 @@ def wrap(
     at 1 − severity of their strength and the read ones at 1 + severity·(R − 1): the picture stays,
     and copies of strength `severity` lie at the multiples of FOV/R. At severity 1 nothing is
     unfolded, which is also the wrap of a field of view R times too small. No random part. Source:
-    Pruessmann et al., Magn Reson Med 42, 1999, section on aliasing.
+    Pruessmann et al., Magn Reson Med 42, 1999.
     """
     del rng
     refuse_negative(image, "wrap")
