@@ -37,7 +37,8 @@ class Network(nn.Module, ABC):
     """One architecture at one preset.
 
     served_outputs: names of the tensors that `served()` returns, in order: `score [B]`, and where
-    the network has them `map [B, h, w]` and `spread [B]`, all in score units.
+    the network has them `map [B, h, w]` and `spread [B]`, all in score units, and `weight
+    [B, h, w]`, how much each patch counts.
     """
 
     preset: Preset

@@ -38,7 +38,7 @@ Swin V2-T, 8×8 tokens.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -152,14 +152,7 @@ class Phase1(Network):
 
     def __init__(self, network: TFKT, highest: float) -> None:
         super().__init__()
-        preset = network.preset
-        self.preset: Preset = Preset(
-            side=preset.side,
-            first=preset.first,
-            connected=preset.connected,
-            second=preset.second,
-            highest=highest,
-        )
+        self.preset: Preset = replace(network.preset, highest=highest)
         self.first = network.first
         self.head = nn.Linear(network.first.num_features, 1)
         self.train()
