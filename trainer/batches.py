@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from models.render import Float
 from trainer.settings import Hardware, Views
-from trainer.views import measured_views, training_view
+from trainer.views import measured_views, prepared, training_view
 
 
 class Loadable(Protocol):
@@ -63,20 +63,21 @@ class Pictures(Dataset[tuple[Tensor, Tensor]]):
         return len(self.images)
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        picture = self._load(draw.index)
+        picture = self._prepared(draw.index)
         if draw.seed is None:
-            view = measured_views(picture, self.views, self.channels)
+            view = measured_views(picture, self.views)
         else:
             rng = np.random.default_rng(draw.seed)
-            view = training_view(picture, self.views, self.channels, rng)
+            view = training_view(picture, self.views, rng)
         return torch.from_numpy(view), self.scores[draw.index]
 
-    def _load(self, index: int) -> Float:
-        if self._kept is None:
-            return self.images[index].load()
-        if index not in self._kept:
-            self._kept[index] = self.images[index].load()
-        return self._kept[index]
+    def _prepared(self, index: int) -> Float:
+        if self._kept is not None and index in self._kept:
+            return self._kept[index]
+        picture = prepared(self.images[index].load(), self.views, self.channels)
+        if self._kept is not None:
+            self._kept[index] = picture
+        return picture
 
 
 class Shuffled(Sampler[list[Draw]]):

@@ -14,7 +14,7 @@ import torch
 from models import networks
 from models.networks.network import Network
 from models.render import Float
-from trainer import loop
+from trainer import loop, weights
 from trainer.batches import Pictures
 from trainer.datasets import SimulatedSet
 from trainer.losses import Supervised
@@ -46,13 +46,14 @@ def fit(
     settings = recipe.fit
     fabric = loop.start(settings.hardware)
     torch.manual_seed(settings.seed)
-    network = build(recipe)
+    network, records = weights.build(recipe.architecture, recipe.preset, (), recipe.weights)
+    _set_kl_weight(network, recipe)
     # All orientations and mirror images of a picture, evenly.
     views = Views(side=network.preset.side, turn=0.75, mirror=0.5)
     channels = network.preset.channels
     step = loop.Step(run, recipe.text, stop_after, report)
     if fabric.is_global_zero and not (run / loop.CHECKPOINT_NAME).exists():
-        _describe(run, recipe, train, without)
+        _describe(run, recipe, train, without, records)
     fabric.barrier()
     loop.train(
         network,
@@ -69,12 +70,9 @@ def fit(
     return network
 
 
-def build(recipe: Recipe) -> Network:
-    """The recipe's network, untrained; its parameters are drawn from torch's generator."""
-    network = networks.build(recipe.architecture, recipe.preset)
+def _set_kl_weight(network: Network, recipe: Recipe) -> None:
     if hasattr(network, "kl_weight"):
         network.kl_weight = recipe.fit.kl_weight  # type: ignore[assignment] # MD-IQA's float
-    return network
 
 
 def load_network(run: Path) -> tuple[Network, Recipe, dict[str, Any]]:
@@ -88,7 +86,8 @@ def load_network(run: Path) -> tuple[Network, Recipe, dict[str, Any]]:
             f"{run}: holds no {checkpoint.name}; make one with `python -m trainer fit`"
         )
     recipe = parse_recipe((run / RECIPE_NAME).read_text("utf-8"), str(run / RECIPE_NAME))
-    network = build(recipe)
+    network = networks.build(recipe.architecture, recipe.preset)
+    _set_kl_weight(network, recipe)
     kept = run / loop.BEST_NAME if recipe.fit.keep == "best" else checkpoint
     network.load_state_dict(torch.load(kept, weights_only=True, map_location="cpu")["network"])
     return network.eval(), recipe, json.loads((run / CONFIGURATION_NAME).read_text("utf-8"))
@@ -107,7 +106,13 @@ def estimates(network: Network, pictures: Any) -> dict[str, Float]:
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def _describe(run: Path, recipe: Recipe, train: SimulatedSet, without: str | None) -> None:
+def _describe(
+    run: Path,
+    recipe: Recipe,
+    train: SimulatedSet,
+    without: str | None,
+    records: tuple[weights.Record, ...],
+) -> None:
     """Write what this run is made of, once, at its start."""
     run.mkdir(parents=True, exist_ok=True)
     (run / RECIPE_NAME).write_text(recipe.text, "utf-8")
@@ -118,6 +123,7 @@ def _describe(run: Path, recipe: Recipe, train: SimulatedSet, without: str | Non
         "without": without,
         "pictures": counts,
         "slices": len({(entry.source, entry.slice) for entry in train.entries}),
+        "weights": weights.as_tables(records),
         "torch": torch.__version__,
         "lightning_fabric": version("lightning-fabric"),
     }

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from scipy import stats
 from torch import Tensor
 
@@ -46,17 +47,23 @@ class Step:
 
 
 def start(hardware: Hardware) -> Fabric:
-    """Fabric on the recipe's hardware, its processes launched; torch set to repeat itself."""
+    """Fabric on the recipe's hardware, its processes launched; torch set to repeat itself.
+
+    Raises ValueError where this machine has no such hardware.
+    """
     # Read by cuBLAS when it starts; without it matrix products on a GPU do not repeat.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(hardware.threads)
-    fabric = Fabric(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        num_nodes=hardware.num_nodes,
-        strategy=hardware.strategy,
-        precision=hardware.precision,
-    )
+    try:
+        fabric = Fabric(
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            num_nodes=hardware.num_nodes,
+            strategy=hardware.strategy,
+            precision=hardware.precision,
+        )
+    except (RuntimeError, ImportError, MisconfigurationException) as error:
+        raise ValueError(f"hardware {hardware}: {error}") from error
     fabric.launch()
     # CUDA has no repeatable gradient of grid_sample, which aligns features: there it only warns.
     torch.use_deterministic_algorithms(True, warn_only=fabric.device.type == "cuda")
@@ -145,6 +152,7 @@ def train(
             schedule.step()
             objective.after_step()
             run.steps += 1
+        _share_statistics(network, fabric)
         srocc, validation_loss = None, None
         if validation is not None:
             srocc, validation_loss = _validate(network, validation, settings, hardware, fabric)
@@ -293,6 +301,13 @@ def _schedule(
 def _seed(seed: int, epoch: int, rank: int) -> None:
     """Seed torch for one epoch of one process: dropout and stochastic depth draw from it."""
     torch.manual_seed(int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0]))
+
+
+def _share_statistics(network: Network, fabric: Fabric) -> None:
+    """Give all processes the first one's batch statistics, so that all measure alike."""
+    if fabric.world_size > 1:
+        for buffer in network.buffers():
+            buffer.copy_(fabric.broadcast(buffer))
 
 
 def _on(fabric: Fabric, views: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from models.card import ScoreScale
 from models.render import RenderSpec
-from trainer.settings import Hardware, Precision, Training
+from trainer.settings import Hardware, Precision, Training, Weights
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -112,6 +112,7 @@ class Recipe:
     fit: Fit
     limitations: tuple[str, ...]
     text: str
+    weights: Weights
 
     def source(self, name: str) -> Source:
         """Raises RecipeError naming the sources there are."""
@@ -178,6 +179,7 @@ def parse_recipe(text: str, source: str = "recipe") -> Recipe:
             fit=validated(Fit, raw["fit"], source, "fit"),
             limitations=tuple(raw["limitations"]),
             text=text,
+            weights=validated(Weights, raw.get("weights", {}), source, "weights"),
         )
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{source}: not TOML: {error}") from error

@@ -27,7 +27,7 @@ class Hardware(Table):
     accelerator: `cpu`, `cuda`, `auto`; devices: how many a node, `auto` for all; strategy: how
     several devices share the work (`ddp`), `auto` for Fabric's own choice; precision: `32-true`,
     `bf16-mixed` or `16-mixed`; threads: of torch on the CPU; workers: processes that load pictures,
-    0 for none; keep_in_memory: decode every picture once only.
+    0 for none; keep_in_memory: load and resample every picture once only.
     """
 
     accelerator: str = "auto"
@@ -78,3 +78,13 @@ class Training(Table):
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     patience: Annotated[int, Field(ge=0)] = 0
     keep: Literal["last", "best"] = "last"
+
+
+class Weights(Table):
+    """Where backbones start from: `folder`, a file or a folder of files, empty for from scratch.
+
+    hub: weights that are missing there may be fetched from timm's hub, and are kept there.
+    """
+
+    folder: str = ""
+    hub: bool = False

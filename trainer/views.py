@@ -14,9 +14,27 @@ from trainer.settings import Views
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def training_view(picture: Float, views: Views, channels: int, rng: np.random.Generator) -> Float:
-    """One view `[channels, side, side]`: a random crop where the recipe crops, turned, mirrored."""
-    picture = _prepared(picture, views, channels)
+def prepared(picture: Float, views: Views, channels: int) -> Float:
+    """A picture with the network's channels, resampled where the views resample.
+
+    Raises ValueError for a picture of other than 1 or 3 channels.
+    """
+    picture = np.asarray(picture, np.float32)
+    if len(picture) != channels:
+        picture = _with_channels(picture, channels)
+    H, W = picture.shape[1:]
+    if views.fit == "resize":
+        return _resized(picture, views.side, views.side)
+    scale = views.side / min(H, W)
+    if scale > 1:
+        return _resized(
+            picture, max(views.side, round(H * scale)), max(views.side, round(W * scale))
+        )
+    return picture
+
+
+def training_view(picture: Float, views: Views, rng: np.random.Generator) -> Float:
+    """One view `[C, side, side]` of a prepared picture: cropped at random, turned, mirrored."""
     if views.fit == "crop":
         rows, columns = (n - views.side for n in picture.shape[1:])
         picture = _cut(
@@ -34,9 +52,8 @@ def training_view(picture: Float, views: Views, channels: int, rng: np.random.Ge
     return np.ascontiguousarray(picture)
 
 
-def measured_views(picture: Float, views: Views, channels: int) -> Float:
-    """The views `[crops, channels, side, side]` that an evaluated picture is scored by."""
-    picture = _prepared(picture, views, channels)
+def measured_views(picture: Float, views: Views) -> Float:
+    """The views `[crops, C, side, side]` that a prepared picture is scored by."""
     if views.fit == "resize":
         return picture[None]
     rows, columns = (n - views.side for n in picture.shape[1:])
@@ -44,21 +61,6 @@ def measured_views(picture: Float, views: Views, channels: int) -> Float:
     if views.crops == 5:
         corners += [(0, 0), (0, columns), (rows, 0), (rows, columns)]
     return np.stack([_cut(picture, top, left, views.side) for top, left in corners])
-
-
-def _prepared(picture: Float, views: Views, channels: int) -> Float:
-    picture = np.asarray(picture, np.float32)
-    if len(picture) != channels:
-        picture = _with_channels(picture, channels)
-    H, W = picture.shape[1:]
-    if views.fit == "resize":
-        return _resized(picture, views.side, views.side)
-    scale = views.side / min(H, W)
-    if scale > 1:
-        return _resized(
-            picture, max(views.side, round(H * scale)), max(views.side, round(W * scale))
-        )
-    return picture
 
 
 def _with_channels(picture: Float, channels: int) -> Float:

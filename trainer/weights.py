@@ -22,7 +22,7 @@ from models import networks
 from models.card import file_sha256
 from models.networks.backbone import weight_file
 from models.networks.network import Network
-from trainer.settings import Table
+from trainer.settings import Weights
 
 SOURCES_NAME = "sources.json"
 """Beside the weights: from where each backbone's came."""
@@ -30,16 +30,6 @@ SOURCES_NAME = "sources.json"
 
 class WeightsError(ValueError):
     """Weights are not there, or are not what they should be; the message says which."""
-
-
-class Weights(Table):
-    """Where backbones start from: `folder`, a file or a folder of files, empty for from scratch.
-
-    hub: weights that are missing there may be fetched from timm's hub, and are kept there.
-    """
-
-    folder: str = ""
-    hub: bool = False
 
 
 @dataclass(frozen=True)

@@ -223,3 +223,8 @@ def test_mixed_precision_runs_and_resumes(tmp_path: Path) -> None:
         losses.append([epoch.loss for epoch in epochs])
     assert losses[1][:1] == losses[0]
     assert losses[1][1] < losses[1][0]
+
+
+def test_hardware_that_is_not_there_is_explained() -> None:
+    with pytest.raises(ValueError, match="accelerator"):
+        loop.start(Hardware(accelerator="tpu"))

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from models.card import file_sha256
 from trainer.__main__ import main
-from trainer.weights import Weights, WeightsError, adopt, build
+from trainer.settings import Weights
+from trainer.weights import WeightsError, adopt, build
 
 LITE0 = "tf_efficientnet_lite0"
 

@@ -20,9 +20,9 @@ from trainer.batches import Pictures
 from trainer.datasets import ScoredImages
 from trainer.losses import Supervised
 from trainer.reference import Measured
-from trainer.settings import Hardware, Table, Training, Views
+from trainer.settings import Hardware, Table, Training, Views, Weights
 from trainer.tracking import Epoch
-from trainer.weights import Record, Weights
+from trainer.weights import Record
 
 RECIPE_NAME = "recipe.toml"
 CONFIGURATION_NAME = "configuration.json"
