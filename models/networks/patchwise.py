@@ -13,5 +13,4 @@ def normalised_weights(attention: Tensor) -> Tensor:
     sigmoids underflow to zero at once, and zero over zero is no score.
     """
     log_sigmoid = -F.softplus(-attention)
-    shares = log_sigmoid.flatten(-2).softmax(dim=-1)
-    return shares.unflatten(-1, attention.shape[-2:])
+    return log_sigmoid.flatten(-2).softmax(dim=-1).reshape(attention.shape)
