@@ -6,7 +6,7 @@
     fit        train the recipe's network on a simulated set
     reproduce  run a paper's procedure and print its table beside what was measured
     weights    keep a file of weights under timm's tensor names
-    evaluate   measure a bundle, or a run, on a simulated set
+    evaluate   measure a bundle, or a run, on a scored folder or a simulated set
     export     write a run as a bundle
     figures    draw every degradation at five severities
 
@@ -145,18 +145,30 @@ def _weights(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from trainer.datasets import read_set
-    from trainer.evaluation import evaluate, figures
+    from trainer.datasets import SimulatedSet
+    from trainer.evaluation import evaluate, figures, read_data
 
-    data = read_set(options.data)
+    data = read_data(options.data, options.group)
+    by_group = options.group is not None
     if options.bundle:
-        result: dict[str, Any] = evaluate(options.bundle, data, options.threads)
+        result: dict[str, Any] = evaluate(
+            options.bundle,
+            data,
+            options.threads,
+            logistic=options.logistic,
+            by_group=by_group,
+            plots=options.plots,
+        )
+    elif not isinstance(data, SimulatedSet):
+        raise ValueError("a run is measured on a simulated set; export it, and give its --bundle")
     else:
         from trainer.fit import estimates, load_network
 
         network, _, _ = load_network(options.run)
         found = estimates(network, data.pictures)
-        result = {name: figures(scores, data) for name, scores in found.items()}
+        result = {
+            name: figures(scores, data, logistic=options.logistic) for name, scores in found.items()
+        }
     print(json.dumps(result, indent=None if options.json else 2))
 
 
@@ -248,7 +260,17 @@ def _parser() -> argparse.ArgumentParser:
     measured = evaluate.add_mutually_exclusive_group(required=True)
     measured.add_argument("--bundle", type=Path, help="by ONNX Runtime")
     measured.add_argument("--run", type=Path, help="by PyTorch: as served, and as the paper")
-    evaluate.add_argument("--data", type=Path, required=True, help="simulated set")
+    evaluate.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="simulated set, or a folder of images/ and scores.csv (file, score)",
+    )
+    evaluate.add_argument("--group", metavar="COLUMN", help="of scores.csv: what images share")
+    evaluate.add_argument(
+        "--logistic", action="store_true", help="fit five parameters before PLCC and RMSE"
+    )
+    evaluate.add_argument("--plots", type=Path, help="folder to draw the bundle's plots into")
     evaluate.add_argument("--threads", type=int, default=2)
     evaluate.add_argument("--json", action="store_true", help="on one line")
     evaluate.set_defaults(run_command=_evaluate)

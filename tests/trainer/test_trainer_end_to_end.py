@@ -135,7 +135,8 @@ def test_bundle_and_run_measure_alike(
     assert main(["evaluate", "--bundle", str(bundle), "--data", data, "--json"]) == 0
     measured = json.loads(capsys.readouterr().out)
     assert measured["n"] == 20
-    assert measured["srocc_interval"][0] <= measured["srocc"] <= measured["srocc_interval"][1]
+    low, high = measured["intervals"]["srocc"]
+    assert low <= measured["srocc"] <= high
     assert main(["evaluate", "--run", str(run), "--data", data, "--json"]) == 0
     by_network = json.loads(capsys.readouterr().out)
     # FP16 weights lie between the two.
