@@ -3,6 +3,7 @@
 In the order things happen: `datasets` reads slices, `projection` and `degradations` make worse
 scans of them, `targets` scores what was lost, `simulation` caches both; `views` and `batches` bring
 pictures to a network on `weights`, `losses` and `loop` train it, `fit` for a bundle, `procedures`
-as the papers did; `metrics` and `evaluation` measure it, `export` writes the bundle. `phantom` makes a chest to try a gate on, `figures` draws what the degradations do. Nothing here is
-imported by the service.
+as the papers did; `metrics` and `evaluation` measure it, `export` writes the bundle. `phantom`
+makes a chest to try a gate on, `figures` draws what the degradations do. Nothing here is imported
+by the service.
 """

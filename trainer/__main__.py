@@ -90,7 +90,7 @@ def _fit(options: argparse.Namespace) -> None:
     from trainer.recipe import load_recipe
     from trainer.tracking import Epoch
 
-    recipe = load_recipe(options.recipe, options.set)
+    recipe = load_recipe(options.recipe, _overrides(options))
     train = read_set(options.data)
     if options.without:
         recipe.source(options.without)
@@ -115,12 +115,7 @@ def _reproduce(options: argparse.Namespace) -> None:
     from trainer.tracking import Epoch
 
     path = options.recipe or DEFAULT_RECIPE.parent / f"{options.procedure}.toml"
-    overrides = list(options.set)
-    if options.weights:
-        overrides.append(f"weights.folder={json.dumps(str(options.weights))}")
-    if options.allow_hub:
-        overrides.append("weights.hub=true")
-    text = read_text(path, overrides)
+    text = read_text(path, _overrides(options))
     with Progress() as progress:
         tasks: dict[str, TaskID] = {}
 
@@ -234,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--data", type=Path, required=True, help="simulated set")
     fit.add_argument("--run", type=Path, required=True, help="folder of the run")
     fit.add_argument("--without", help="leave this source out")
-    _override_argument(fit)
+    _training_arguments(fit)
     fit.add_argument("--validation", type=Path, help="simulated set to watch, never to choose by")
     fit.set_defaults(run_command=_fit)
 
@@ -243,11 +238,7 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--data", type=Path, required=True, help="folder of the datasets")
     reproduce.add_argument("--run", type=Path, help="folder of the run (default runs/PROCEDURE)")
     reproduce.add_argument("--recipe", type=Path, help="instead of conf/recipes/PROCEDURE.toml")
-    reproduce.add_argument("--weights", type=Path, help="file or folder of backbone weights")
-    reproduce.add_argument(
-        "--allow-hub", action="store_true", help="fetch weights that are missing there"
-    )
-    _override_argument(reproduce)
+    _training_arguments(reproduce)
     reproduce.set_defaults(run_command=_reproduce)
 
     weights = commands.add_parser("weights", help="keep a file of weights under timm's names")
@@ -302,7 +293,11 @@ def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, help="the folder that the recipe's folders are in")
 
 
-def _override_argument(parser: argparse.ArgumentParser) -> None:
+def _training_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", type=Path, help="file or folder of backbone weights")
+    parser.add_argument(
+        "--allow-hub", action="store_true", help="fetch weights that are missing there"
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -310,6 +305,16 @@ def _override_argument(parser: argparse.ArgumentParser) -> None:
         metavar="SECTION.KEY=VALUE",
         help="override a value of the recipe, such as fit.epochs=3; no value takes the key out",
     )
+
+
+def _overrides(options: argparse.Namespace) -> list[str]:
+    """What the command line changes of a recipe, the weights' place included."""
+    overrides = list(options.set)
+    if options.weights:
+        overrides.append(f"weights.folder={json.dumps(str(options.weights))}")
+    if options.allow_hub:
+        overrides.append("weights.hub=true")
+    return overrides
 
 
 if __name__ == "__main__":
