@@ -1,4 +1,4 @@
-"""From a trained run to a bundle: `model.onnx`, `golden.npz`, `card.toml`.
+"""From a trained run of any network to a bundle: `model.onnx`, `golden.npz`, `card.toml`.
 
 Weights are rounded to FP16 before anything is compared, and stored so with a Cast beside each,
 which ONNX Runtime folds away when it loads: half the size, the same FP32 arithmetic.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,26 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from timm.layers.norm_act import BatchNormAct2d
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.card import CARD_NAME, GOLDEN_NAME, MODEL_NAME, file_sha256, load_bundle
-from models.networks.md_iqa import MDIQA, Served
+from models.networks import operators
+from models.networks.network import Network
 from trainer.datasets import SimulatedSet
 from trainer.evaluation import session
 from trainer.recipe import Recipe
 
 OPSET = 18
-OUTPUTS = ("score", "map", "spread")
+"""ONNX's, of every graph: GELU and the like stay spelled out, and older runtimes can read it."""
+
 PARITY = 1e-4
+"""The largest difference of any served output between PyTorch and ONNX Runtime."""
+
+FUSED = 1e-3
+"""The same before and after batch norms are folded; more means that they were folded wrongly."""
+
 GOLDEN_TOLERANCE = 1e-3
 GOLDEN_PICTURES = 6
 
@@ -36,7 +45,7 @@ class ExportError(RuntimeError):
 
 
 def export(
-    network: MDIQA,
+    network: Network,
     recipe: Recipe,
     data: SimulatedSet,
     configuration: Mapping[str, Any],
@@ -49,17 +58,9 @@ def export(
     the run's (`pictures`, `slices` and `without`). Raises ExportError where ONNX Runtime and
     PyTorch differ by more than PARITY.
     """
-    fuse_norms(network.eval())
-    round_weights(network)
-    served = Served(network)
     pictures = golden_pictures(data)
     folder.mkdir(parents=True, exist_ok=True)
-    write_onnx(served, pictures[:2], folder / MODEL_NAME)
-    with torch.no_grad():
-        expected = dict(
-            zip(OUTPUTS, (out.numpy() for out in served(torch.from_numpy(pictures))), strict=True)
-        )
-    check_parity(folder / MODEL_NAME, pictures, expected)
+    expected = export_graph(network, pictures, folder / MODEL_NAME)
     np.savez_compressed(
         folder / GOLDEN_NAME,
         input=pictures,
@@ -67,28 +68,53 @@ def export(
         **expected,
     )
     sha256 = {name: file_sha256(folder / name) for name in (MODEL_NAME, GOLDEN_NAME)}
-    text = card_text(recipe, pictures.shape[1:], configuration, measured, sha256)
+    text = card_text(
+        recipe, pictures.shape[1:], network.served_outputs, configuration, measured, sha256
+    )
     (folder / CARD_NAME).write_text(text, "utf-8")
     load_bundle(folder)
 
 
-def fuse_norms(module: torch.nn.Module) -> None:
-    """Fold every batch norm into the convolution right before it, in place (evaluation only).
+def export_graph(network: Network, pictures: Any, path: Path) -> dict[str, Any]:
+    """Write the served graph of a network; its outputs on pictures `[n, C, S, S]`, by name.
+
+    The network is changed: norms folded, weights rounded. Raises ExportError where ONNX Runtime
+    and PyTorch differ by more than PARITY, or where TensorRT could not parse the graph.
+    """
+    network.eval()
+    fuse_norms(network, pictures[:1])
+    round_weights(network)
+    served = network.served()
+    write_onnx(served, network.served_outputs, pictures[:2], path)
+    expected = dict(zip(network.served_outputs, _outputs(served, pictures), strict=True))
+    check_parity(path, pictures, expected)
+    return expected
+
+
+def fuse_norms(network: Network, pictures: Any) -> None:
+    """Fold every batch norm into the convolution whose output it takes, in place (evaluation only).
 
     Done before weights are rounded: the exporter folds them too, and its products would be no
-    FP16 values.
+    FP16 values. What feeds what is seen by running pictures `[n, C, S, S]` through the network;
+    the outputs before and after are compared. Raises ExportError where they differ.
     """
-    previous: torch.nn.Module | None = None
-    holder, place = module, ""
-    for name, child in list(module.named_children()):
-        fuse_norms(child)
-        if isinstance(previous, torch.nn.Conv2d) and isinstance(child, torch.nn.BatchNorm2d):
-            setattr(holder, place, fuse_conv_bn_eval(previous, child))
-            setattr(module, name, torch.nn.Identity())
-        holder, place, previous = module, name, child
-        if isinstance(child, torch.nn.Sequential) and len(child):
-            # timm's deep stem: the norm after the last convolution of the sequence.
-            holder, place, previous = child, str(len(child) - 1), child[-1]
+    served = network.served().eval()
+    before = _outputs(served, pictures)
+    for convolution, norm in _followed_by_norm(served, pictures):
+        fused = fuse_conv_bn_eval(
+            served.get_submodule(convolution),  # type: ignore[type-var]
+            served.get_submodule(norm),  # type: ignore[arg-type]
+        )
+        old = served.get_submodule(norm)
+        _replace(served, convolution, fused)
+        # timm's norms may carry the activation after them.
+        _replace(served, norm, old.act if isinstance(old, BatchNormAct2d) else nn.Identity())
+    for a, b in zip(before, _outputs(served, pictures), strict=True):
+        if np.abs(a - b).max() > FUSED:
+            raise ExportError(
+                f"folding batch norms changed an output by {np.abs(a - b).max():.2g}: "
+                "a convolution feeds more than its norm"
+            )
 
 
 def round_weights(network: torch.nn.Module) -> None:
@@ -111,8 +137,11 @@ def golden_pictures(data: SimulatedSet) -> Any:
     return np.asarray(data.pictures[[chosen[place] for place in places]], np.float32)
 
 
-def write_onnx(served: Served, example: Any, path: Path) -> None:
-    """Export with a dynamic batch, weights stored as FP16."""
+def write_onnx(served: nn.Module, outputs: Sequence[str], example: Any, path: Path) -> None:
+    """Export with a dynamic batch, weights stored as FP16.
+
+    Raises ExportError naming the operators that are not in TensorRT's published list.
+    """
     with warnings.catch_warnings():
         # The exporter warns about its own deprecations; they say nothing about this graph.
         warnings.simplefilter("ignore")
@@ -122,7 +151,7 @@ def write_onnx(served: Served, example: Any, path: Path) -> None:
             dynamo=True,
             opset_version=OPSET,
             input_names=["input"],
-            output_names=list(OUTPUTS),
+            output_names=list(outputs),
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             optimize=True,
             verbose=False,
@@ -133,16 +162,19 @@ def write_onnx(served: Served, example: Any, path: Path) -> None:
     _store_as_fp16(model)
     _strip(model)
     onnx.checker.check_model(model)
+    faults = operators.faults(model)
+    if faults:
+        raise ExportError("TensorRT cannot parse the graph: " + "; ".join(faults))
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def check_parity(model: Path, pictures: Any, expected: Mapping[str, Any]) -> None:
     """Raises ExportError naming the output that differs from PyTorch's by more than PARITY."""
     running = session(model)
-    got = running.run(list(OUTPUTS), {"input": pictures})
+    got = running.run(list(expected), {"input": pictures})
     # One picture alone too: a graph that baked in its batch would fail here.
-    alone = running.run(list(OUTPUTS), {"input": pictures[:1]})
-    for name, values, first in zip(OUTPUTS, got, alone, strict=True):
+    alone = running.run(list(expected), {"input": pictures[:1]})
+    for name, values, first in zip(expected, got, alone, strict=True):
         worst = max(
             float(np.abs(values - expected[name]).max()),
             float(np.abs(first - expected[name][:1]).max()),
@@ -154,6 +186,7 @@ def check_parity(model: Path, pictures: Any, expected: Mapping[str, Any]) -> Non
 def card_text(
     recipe: Recipe,
     input_shape: tuple[int, ...],
+    outputs: Sequence[str],
     configuration: Mapping[str, Any],
     measured: Mapping[str, Any],
     sha256: Mapping[str, str],
@@ -169,7 +202,7 @@ def card_text(
         f"preset = {_toml(recipe.preset)}",
         f"modality = {_toml(recipe.modality)}",
         f"input_shape = {_toml(list(input_shape))}",
-        f"outputs = {_toml(list(OUTPUTS))}",
+        f"outputs = {_toml(list(outputs))}",
         "limitations = [",
         *(f"  {_toml(line)}," for line in recipe.limitations),
         "]",
@@ -202,6 +235,46 @@ def card_text(
     lines += ["", "[sha256]"]
     lines += [f"{json.dumps(file)} = {_toml(digest)}" for file, digest in sorted(sha256.items())]
     return "\n".join(lines) + "\n"
+
+
+def _outputs(served: nn.Module, pictures: Any) -> list[Any]:
+    with torch.no_grad():
+        return [output.numpy() for output in served(torch.from_numpy(pictures))]
+
+
+def _followed_by_norm(served: nn.Module, pictures: Any) -> list[tuple[str, str]]:
+    """The names of every convolution and batch norm that takes its output, in order of use."""
+    names = {module: name for name, module in served.named_modules()}
+    made: dict[int, tuple[nn.Module, Tensor]] = {}
+    calls: list[nn.Module] = []
+    pairs = []
+
+    def remember(module: nn.Module, _: Any, output: Tensor) -> None:
+        # The tensor is kept, so that its id stays its own.
+        made[id(output)] = (module, output)
+        calls.append(module)
+
+    def meet(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        calls.append(module)
+        if id(inputs[0]) in made:
+            pairs.append((made[id(inputs[0])][0], module))
+
+    hooks = []
+    for module in served.modules():
+        if isinstance(module, nn.Conv2d):
+            hooks.append(module.register_forward_hook(remember))
+        elif isinstance(module, nn.BatchNorm2d):
+            hooks.append(module.register_forward_pre_hook(meet))
+    _outputs(served, pictures)
+    for hook in hooks:
+        hook.remove()
+    # One that is used twice serves two masters.
+    return [(names[a], names[b]) for a, b in pairs if calls.count(a) == calls.count(b) == 1]
+
+
+def _replace(module: nn.Module, name: str, by: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(module.get_submodule(parent), last, by)
 
 
 def _store_as_fp16(model: onnx.ModelProto) -> None:

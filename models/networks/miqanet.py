@@ -57,6 +57,9 @@ from models.networks.small_cnn import LeNet, SimpleCNN
 ALPHA = 0.8
 """Where the adaptive parameter starts."""
 
+LEAST = 1e-6
+"""What a patch weighs at least where its map is worked out, mean one."""
+
 HAND_WRITTEN: Mapping[str, type[SimpleCNN] | type[LeNet]] = {"simplecnn": SimpleCNN, "lenet": LeNet}
 
 
@@ -208,26 +211,27 @@ class MIQANet(Network):
 
     def forward(self, pictures: Tensor) -> Tensor:
         score_map, weight = self.patches(pictures)
-        return (score_map * weight).sum(dim=(-2, -1))
+        return (score_map * weight).mean(dim=(-2, -1))
 
     def patches(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (0…1) and weights of the patches, both `[B, h, w]`: Σ score·weight is forward's.
+        """Scores (0…1) and weights (mean one) of the patches, both `[B, h, w]`.
 
-        Each branch's weights are equation 6's, divided by their sum. Where there are two
-        branches, a patch weighs what α and 1 − α leave of both and scores their mean at these
-        weights, so that map and weights explain the score exactly.
+        The mean of score·weight is what forward returns. Each branch's weights are equation 6's
+        divided by their mean. Where there are two branches, a patch weighs what 1 − α and α leave
+        of both and scores their mean at these weights: map and weights explain the score.
         """
         branches = self.branches(pictures)
         if len(branches) == 1:
             return branches[0]
         (s_cnn, w_cnn), (s_swin, w_swin) = branches
         alpha = self.alpha
-        from_cnn, from_swin = (1 - alpha) * w_cnn, alpha * w_swin
-        weight = from_cnn + from_swin
-        return (from_cnn * s_cnn + from_swin * s_swin) / weight, weight
+        # A patch that neither branch weighs still has a score: both branches' at α.
+        from_cnn, from_swin = (1 - alpha) * (w_cnn + LEAST), alpha * (w_swin + LEAST)
+        score = (from_cnn * s_cnn + from_swin * s_swin) / (from_cnn + from_swin)
+        return score, (1 - alpha) * w_cnn + alpha * w_swin
 
     def branches(self, pictures: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Scores and normalised weights `[B, h, w]` by the CNN branch, then by the Swin branch."""
+        """Scores and weights of mean one `[B, h, w]` by the CNN branch, then by the Swin branch."""
         stems = self.preset.stem_channels
         if pictures.shape[1] == 1 and stems > 1:
             pictures = pictures.expand(-1, stems, -1, -1)
@@ -294,9 +298,9 @@ class MIQANet(Network):
         return F.interpolate(features, (self.grid, self.grid), mode="bilinear", align_corners=False)
 
     def _scored(self, projections: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """A decoder's projections as scores and weights that sum to one."""
+        """A decoder's projections as scores and weights of mean one."""
         score, attention = projections
-        return score, normalised_weights(attention)
+        return score, normalised_weights(attention) * self.grid**2
 
 
 class ConvolutionalDecoder(nn.Module):
@@ -341,7 +345,7 @@ class TransformerDecoder(nn.Module):
 class Served(nn.Module):
     """What is exported: pictures `[B, C, S, S]` → score `[B]`, map and weight `[B, h, w]`.
 
-    Score and map are clipped to the scale; weights are told as multiples of the mean one.
+    Score and map are clipped to the scale; weights have mean one.
     """
 
     def __init__(self, network: MIQANet) -> None:
@@ -350,8 +354,8 @@ class Served(nn.Module):
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         score_map, weight = self.network.patches(pictures)
-        score = (score_map * weight).sum(dim=(-2, -1))
-        return self._on_scale(score), self._on_scale(score_map), weight * self.network.grid**2
+        score = (score_map * weight).mean(dim=(-2, -1))
+        return self._on_scale(score), self._on_scale(score_map), weight
 
     def _on_scale(self, fraction: Tensor) -> Tensor:
         return fraction.clamp(0.0, 1.0) * self.network.preset.highest
@@ -396,5 +400,6 @@ def _changed(preset: Preset, asked: frozenset[str]) -> Preset:
 def _projections(channels: int) -> tuple[nn.Linear, nn.Linear]:
     """Score and attention; the score starts around the middle of its scale, 0…1."""
     score, attention = nn.Linear(channels, 1), nn.Linear(channels, 1)
+    nn.init.normal_(score.weight, std=0.005)
     nn.init.constant_(score.bias, 0.5)
     return score, attention

@@ -8,6 +8,7 @@ settled on the host, by the bundle's golden outputs.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ import onnx
 from onnx import helper
 
 TABLE_PATH = Path(__file__).with_name("tensorrt_operators.toml")
+
+SMALL = 64
+"""Initialisers up to this size may be shapes and axes; larger ones are weights."""
 
 RESIZE_MODES = {"nearest", "linear"}
 RESIZE_COORDINATES = {
@@ -95,11 +99,28 @@ class _Graph:
         for node in _nodes(model.graph):
             if node.op_type == "Constant":
                 self.constants |= set(node.output)
-        inferred = onnx.shape_inference.infer_shapes(model).graph
+        inferred = onnx.shape_inference.infer_shapes(_without_weights(model)).graph
         self.ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
         for value in (*inferred.input, *inferred.value_info, *inferred.output):
             if value.type.tensor_type.HasField("shape"):
                 self.ranks[value.name] = len(value.type.tensor_type.shape.dim)
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with its large initialisers as inputs: shapes need none of their values."""
+    light = onnx.ModelProto(ir_version=model.ir_version)
+    light.opset_import.extend(model.opset_import)
+    light.graph.node.extend(model.graph.node)
+    light.graph.input.extend(model.graph.input)
+    light.graph.output.extend(model.graph.output)
+    for tensor in model.graph.initializer:
+        if math.prod(tensor.dims) <= SMALL:
+            light.graph.initializer.append(tensor)
+        else:
+            light.graph.input.append(
+                helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+    return light
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

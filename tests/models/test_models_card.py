@@ -22,6 +22,7 @@ def bundle(tmp_path: Path) -> Path:
     text = card_text(
         load_recipe(RECIPE),
         (1, 256, 256),
+        ("score", "map", "spread"),
         {"pictures": {"lidc-idri-0314": 12, "iqgate-chest": 3}, "without": "x"},
         {"held out": {"n": 3, "srocc": 0.91234567, "interval": [0.9, 0.95]}},
         sha256,

@@ -1,8 +1,11 @@
-"""MD-IQA: its vectors, its scores, and that all of it learns."""
+"""MD-IQA: its vectors, its scores, its ablations, and that all of it learns."""
 
+import hashlib
 import math
+from pathlib import Path
 
 import pytest
+import timm
 import torch
 
 from models.networks import gaussian, md_iqa
@@ -15,27 +18,94 @@ def network() -> md_iqa.MDIQA:
     return md_iqa.build("compact")
 
 
-def test_every_parameter_receives_gradient(network: md_iqa.MDIQA) -> None:
+def parameters(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def still(network: md_iqa.MDIQA) -> list[str]:
+    """The parameters without gradient after two training steps on the network's own loss."""
     torch.manual_seed(1)
     optimiser = torch.optim.SGD(network.parameters(), lr=1e-3)
-    pictures = torch.rand(2, 1, 256, 256)
+    side = network.preset.side
+    pictures = torch.rand(2, 1, side, side)
+    targets = network.targets(torch.tensor([0.5, 3.5]))
     network.train()
     # Two steps: timm starts the last norm of each residual block at zero, and the offsets start
     # at zero too, so what lies before them moves from the second step on.
     for _ in range(2):
         optimiser.zero_grad()
-        torch.nn.functional.mse_loss(network(pictures), torch.randn(2, 3, 81)).backward()
+        network.loss(network(pictures), targets).backward()
         optimiser.step()
-    still = [
+    return [
         name
         for name, parameter in network.named_parameters()
         if parameter.grad is None or parameter.grad.abs().max() == 0
     ]
-    assert still == []
+
+
+@pytest.mark.parametrize("ablations", [[], ["direct-regression"], ["one-scale"]], ids=str)
+def test_every_parameter_receives_gradient(ablations: list[str]) -> None:
+    torch.manual_seed(2)
+    assert still(md_iqa.build("compact", ablations=ablations)) == []
 
 
 def test_small_enough_to_ship(network: md_iqa.MDIQA) -> None:
-    assert sum(parameter.numel() for parameter in network.parameters()) < 3e6
+    assert parameters(network) < 3e6
+
+
+def test_names_and_shapes_are_those_of_the_shipped_weights(network: md_iqa.MDIQA) -> None:
+    """A run of an older iqgate must still load: rename nothing."""
+    names = [f"{name} {tuple(one.shape)}" for name, one in network.state_dict().items()]
+    assert len(names) == 164
+    assert hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] == "1c61bd96d4fd28d4"
+
+
+def test_one_scale_is_the_middle_one() -> None:
+    torch.manual_seed(3)
+    network = md_iqa.build("compact", ablations=["one-scale"])
+    assert network.taus.tolist() == pytest.approx([0.04])
+    assert network.targets(torch.tensor([1.0])).shape == (1, 1, 81)
+    assert network.served_outputs == ("score", "map", "spread")
+
+
+def test_direct_regression_has_numbers_for_vectors() -> None:
+    torch.manual_seed(4)
+    network = md_iqa.build("compact", ablations=["direct-regression"]).eval()
+    scores = torch.tensor([1.0, 4.0])
+    assert network.targets(scores).tolist() == [0.25, 1.0]
+    assert torch.allclose(network.estimate(network.targets(scores)), scores)
+    with torch.no_grad():
+        network.score.bias.fill_(0.5)
+        pictures = torch.rand(2, 1, 256, 256)
+        raw = network(pictures)
+        score, score_map = network.served()(pictures)
+    assert raw.shape == (2,)
+    assert network.served_outputs == ("score", "map")
+    assert torch.allclose(score, network.estimate(raw).clamp(0, 4), atol=1e-6)
+    assert score_map.shape == (2, 16, 16)
+
+
+def parabolas(network: md_iqa.MDIQA, scores: torch.Tensor) -> torch.Tensor:
+    """The logarithm of equation 1's vectors."""
+    j = torch.arange(81.0)
+    return -((j - scores[:, None, None] * 20) ** 2) / (2 * (network.taus[:, None] * 81) ** 2)
+
+
+def test_loss_is_equation_4(network: md_iqa.MDIQA) -> None:
+    """At the target L2 and KL are nothing; away from it both count, KL by β."""
+    targets = network.targets(torch.tensor([2.0]))
+    # The logarithm of a Gaussian is a parabola; far out the Gaussian itself is zero.
+    here, elsewhere = (parabolas(network, torch.tensor([score])) for score in (2.0, 3.0))
+    assert float(network.loss(here, targets)) == pytest.approx(0, abs=1e-6)
+    l2 = gaussian.distribution_loss(elsewhere, targets, 0.0)
+    kl = gaussian.distribution_loss(elsewhere, targets, 1.0) - l2
+    assert network.kl_weight == 0.1
+    assert float(network.loss(elsewhere, targets)) == pytest.approx(float(l2 + 0.1 * kl), rel=1e-5)
+
+
+def test_estimate_is_the_argmax(network: md_iqa.MDIQA) -> None:
+    logits = parabolas(network, torch.tensor([1.0, 3.05]))
+    assert network.estimate(logits).tolist() == pytest.approx([1.0, 3.05], abs=1e-4)
 
 
 def test_served_outputs(network: md_iqa.MDIQA) -> None:
@@ -99,14 +169,39 @@ def test_expectation_moves_smoothly_where_argmax_jumps() -> None:
 def test_unknown_preset_names_the_known() -> None:
     with pytest.raises(KeyError, match="paper, compact"):
         md_iqa.build("huge")
+    with pytest.raises(KeyError, match="one-scale"):
+        md_iqa.build("compact", ablations=["no-such"])
+
+
+def test_compact_has_no_published_weights(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="from scratch"):
+        md_iqa.build("compact", weights=tmp_path)
 
 
 @pytest.mark.slow
-def test_paper_preset_builds_and_runs() -> None:
+def test_paper_is_the_sum_of_its_parts_and_runs() -> None:
     network = md_iqa.build("paper").eval()
+    backbones = [
+        timm.create_model(name, num_classes=0) for name in ("vit_base_patch16_224", "convnext_base")
+    ]
+    new = [
+        *(network.offsets, network.mix, network.align, network.attend),
+        *(network.fuse, network.score, network.weigh),
+    ]
+    # ConvNeXt's last norm, 2·1024, goes with its classifier.
+    total = sum(parameters(part) for part in (*backbones, *new)) - 2 * 1024
+    assert parameters(network) == total
+    grey = torch.rand(1, 1, 224, 224)
     with torch.no_grad():
-        assert network(torch.rand(1, 3, 224, 224)).shape == (1, 3, 81)
-    assert sum(parameter.numel() for parameter in network.parameters()) > 150e6
+        raw = network(grey)
+        assert raw.shape == (1, 3, 81)
+        assert torch.allclose(network(grey.repeat(1, 3, 1, 1)), raw, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_every_parameter_of_the_paper_preset_receives_gradient() -> None:
+    torch.manual_seed(5)
+    assert still(md_iqa.build("paper")) == []
 
 
 def test_weights_that_all_vanish_still_weigh_the_patches_against_each_other():
