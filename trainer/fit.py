@@ -48,6 +48,7 @@ def fit(
     torch.manual_seed(settings.seed)
     network, records = weights.build(recipe.architecture, recipe.preset, (), recipe.weights)
     _set_kl_weight(network, recipe)
+    _check_drawn_for(network, train)
     # All orientations and mirror images of a picture, evenly.
     views = Views(side=network.preset.side, turn=0.75, mirror=0.5)
     channels = network.preset.channels
@@ -68,6 +69,16 @@ def fit(
         else None,
     )
     return network
+
+
+def _check_drawn_for(network: Network, train: SimulatedSet) -> None:
+    """Raises ValueError where pictures are not drawn as the exported network will be served."""
+    wanted = (network.preset.channels, network.preset.side, network.preset.side)
+    if train.pictures.shape[1:] != wanted:
+        raise ValueError(
+            f"the set holds pictures {train.pictures.shape[1:]}, and the network is served "
+            f"{wanted}; correct rows and columns in the recipe's [render] and simulate again"
+        )
 
 
 def _set_kl_weight(network: Network, recipe: Recipe) -> None:

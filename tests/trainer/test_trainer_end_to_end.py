@@ -167,6 +167,14 @@ def test_too_few_pictures_are_explained(
         fit(small_recipe, few, None, tmp_path / "run")
 
 
+def test_a_set_drawn_for_another_network_is_refused(
+    data: SimulatedSet, small_recipe: Recipe, tmp_path: Path
+) -> None:
+    other = replace(small_recipe, architecture="ms-iqa")
+    with pytest.raises(ValueError, match=r"\(3, 224, 224\)"):
+        fit(other, data, None, tmp_path / "run")
+
+
 def test_command_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--data", str(tmp_path), "--run", str(tmp_path / "run")]) == 2
     assert "not a simulated set" in capsys.readouterr().err
