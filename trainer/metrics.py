@@ -53,6 +53,11 @@ def krocc(x: Values, y: Values) -> float:
     return abs(float(stats.kendalltau(x, y).statistic)) if correlates(x, y) else 0.0
 
 
+def runs_backwards(scores: Values, targets: Values) -> bool:
+    """Whether the ranks run against each other, which the absolute figures do not show."""
+    return correlates(scores, targets) and float(stats.spearmanr(scores, targets).statistic) < 0
+
+
 def rmse(x: Values, y: Values) -> float:
     return float(np.sqrt(np.mean((np.asarray(x, float) - np.asarray(y, float)) ** 2)))
 

@@ -1,7 +1,7 @@
 """Evaluation of a bundle on folders and sets, against a bundle whose score is known."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +216,17 @@ class TestFitInput:
 def test_figures_need_a_score_each(scored: Path) -> None:
     with pytest.raises(ValueError, match="2 scores for 12 images"):
         figures(np.zeros(2), read_data(scored))
+
+
+def test_scores_that_run_backwards_are_told(scored: Path) -> None:
+    data = read_data(scored)
+    assert "reversed" not in figures(data.scores, data)
+    backwards = figures(-data.scores, data)
+    assert backwards["reversed"] is True
+    assert backwards["srocc"] == pytest.approx(1)
+    damage = replace(data, higher_is_better=False)
+    assert "reversed" not in figures(-data.scores, damage)
+    assert figures(data.scores, damage)["reversed"] is True
 
 
 def test_small_groups_give_their_number_alone(scored: Path) -> None:

@@ -107,7 +107,8 @@ def figures(
     """`{n, groups, plcc, srocc, krocc, overall, rmse, intervals}` of scores `[n]`.
 
     intervals: 95 %, by figure, from a bootstrap that draws whole groups; groups: their number.
-    logistic: PLCC and RMSE after the five-parameter logistic, and the result says so. by_group:
+    logistic: PLCC and RMSE after the five-parameter logistic, and the result says so; it also says
+    `reversed` where better images get lower scores, which absolute values hide. by_group:
     adds the figures of each group (without it too small or constant: n alone). A simulated grid
     adds mean score and target at each severity.
     """
@@ -127,6 +128,9 @@ def figures(
         "rmse": agreement.rmse,
         "intervals": {name: list(interval) for name, interval in agreement.intervals.items()},
     }
+    backwards = metrics.runs_backwards(scores, targets)
+    if metrics.correlates(scores, targets) and backwards == _better_is_higher(data):
+        result["reversed"] = True
     if logistic:
         result["logistic"] = True
     if by_group:
@@ -137,6 +141,10 @@ def figures(
     if isinstance(data, SimulatedSet):
         result |= _by_severity(scores, data)
     return result
+
+
+def _better_is_higher(data: SimulatedSet | ScoredImages) -> bool:
+    return isinstance(data, SimulatedSet) or data.higher_is_better
 
 
 def _of_group(
