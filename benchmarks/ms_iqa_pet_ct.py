@@ -55,7 +55,12 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Settings:
-    """How a fold is trained; backbone_rate 0 leaves the CNN as it was given."""
+    """How a fold is trained and measured.
+
+    rate, backbone_rate: highest learning rates of AdamW, one-cycle; backbone_rate 0 leaves the CNN
+    as it was given. average: decay of the moving average of the weights. grid, turns: grid × grid
+    crops a picture, each in so many quarter turns.
+    """
 
     epochs: int = 12
     batch: int = 8
@@ -66,6 +71,15 @@ class Settings:
     seed: int = 20
     grid: int = 3
     turns: int = 2
+
+
+@dataclass(frozen=True)
+class Options:
+    """weights: folder of the CNN's; out: where predictions are kept, a file a fold."""
+
+    weights: Path
+    out: Path
+    settings: Settings
 
 
 def build(weights: Path) -> ms_iqa.MSIQA:
@@ -178,31 +192,24 @@ def measure(
     return rows
 
 
-@dataclass(frozen=True)
-class Options:
-    weights: Path
-    out: Path
-    settings: Settings
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True, help=f"folder with {CNN}")
     parser.add_argument("--out", type=Path, default=Path("runs/ms-iqa-pet-ct"))
     parser.add_argument("--folds", type=int, default=6)
-    parser.add_argument("--seed", type=int, default=20, help="deals the slices into folds")
+    parser.add_argument("--deal", type=int, default=20, help="seed that deals out the slices")
     parser.add_argument("--only", type=int, nargs="+", help="these folds alone")
     parser.add_argument("--inner", action="store_true", help="in fold 1's training part only")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     for name, value in asdict(Settings()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}-is", type=type(value), default=value)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    settings = Settings(**{name: getattr(arguments, f"{name}_is") for name in asdict(Settings())})
+    settings = Settings(**{name: getattr(arguments, name) for name in asdict(Settings())})
     data = load("folder", arguments.data, group="source_slice")
-    pairs = data.folds(arguments.folds, arguments.seed)
+    pairs = data.folds(arguments.folds, arguments.deal)
     if arguments.inner:
         pairs = pairs[0][0].folds(5, settings.seed)
     folds = [
@@ -210,7 +217,8 @@ def main() -> int:
         for number, (train, held) in enumerate(pairs, start=1)
         if not arguments.only or number in arguments.only
     ]
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    dealt = {"inner": arguments.inner, "folds": arguments.folds, "deal": arguments.deal}
+    _claim(arguments.out, {**asdict(settings), **dealt})
     options = Options(arguments.weights, arguments.out, settings)
     rows = measure(folds, options)
     scores = np.concatenate([_kept(options.out / f"fold-{n}.csv", held) for n, _, held in folds])
@@ -279,6 +287,15 @@ def _follow(average: ms_iqa.MSIQA, network: ms_iqa.MSIQA, keep: float) -> None:
             kept.lerp_(new, 1 - keep)
         else:
             kept.copy_(new)
+
+
+def _claim(out: Path, stated: dict[str, object]) -> None:
+    """Note what the folds kept in `out` were made with. Exits where it was something else."""
+    out.mkdir(parents=True, exist_ok=True)
+    note = out / "settings.json"
+    if note.exists() and json.loads(note.read_text("utf-8")) != stated:
+        raise SystemExit(f"{note}: the folds kept there had other settings; choose another --out")
+    note.write_text(json.dumps(stated, indent=1) + "\n", "utf-8")
 
 
 def _keep(path: Path, data: ScoredImages, scores: npt.NDArray[np.float32]) -> None:
