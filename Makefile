@@ -1,11 +1,12 @@
 # make run    a gate on this machine, a sample series sent to it, the verdicts
+# make test-paper   run the published networks at full size (minutes each, several GiB)
 # make test   install what the tests need and run them all
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SAMPLE := build/sample
 
-.PHONY: run test lint bench clean
+.PHONY: run test test-paper lint bench clean
 
 run: $(VENV)/service.stamp
 	rm -rf $(SAMPLE)
@@ -14,6 +15,9 @@ run: $(VENV)/service.stamp
 
 test: $(VENV)/test.stamp lint
 	$(BIN)/python -m pytest
+
+test-paper: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -m paper
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

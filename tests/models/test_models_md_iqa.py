@@ -178,7 +178,7 @@ def test_compact_has_no_published_weights(tmp_path: Path) -> None:
         md_iqa.build("compact", weights=tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.paper
 def test_paper_is_the_sum_of_its_parts_and_runs() -> None:
     network = md_iqa.build("paper").eval()
     backbones = [
@@ -198,7 +198,7 @@ def test_paper_is_the_sum_of_its_parts_and_runs() -> None:
         assert torch.allclose(network(grey.repeat(1, 3, 1, 1)), raw, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.paper
 def test_every_parameter_of_the_paper_preset_receives_gradient() -> None:
     torch.manual_seed(5)
     assert still(md_iqa.build("paper")) == []

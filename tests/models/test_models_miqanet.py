@@ -202,7 +202,7 @@ def test_paper_size_is_the_published_one() -> None:
     assert parameters(network.swin) == pytest.approx(86.74e6, rel=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.paper
 @pytest.mark.parametrize(
     "row",
     [*miqanet.TABLE_IV, *miqanet.TABLE_VI, ("lenet",), ("lenet", "cnn-only")],
@@ -223,7 +223,7 @@ def test_every_row_of_the_papers_tables_builds_and_runs(row: tuple[str, ...]) ->
     assert score_map.shape == weight.shape == (1, 14, 14)
 
 
-@pytest.mark.slow
+@pytest.mark.paper
 def test_paper_takes_grey_and_colour_alike() -> None:
     """A grey picture is the colour picture with three equal channels (LIVE is in colour)."""
     torch.manual_seed(9)

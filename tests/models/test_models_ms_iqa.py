@@ -180,7 +180,7 @@ def test_paper_preset_has_the_published_size():
     assert network.score[0].in_features == 768
 
 
-@pytest.mark.slow
+@pytest.mark.paper
 def test_paper_preset_runs_and_exports(exported_difference):
     torch.manual_seed(0)
     network = ms_iqa.build("paper")

@@ -196,7 +196,7 @@ def test_distributions_equal_pytorch(exported: Exported, shared: Path, tmp_path:
         )
 
 
-@pytest.mark.slow
+@pytest.mark.paper
 @PAPER
 def test_paper_graph_equals_pytorch_and_stays_inside_the_list(
     exported: Exported, shared: Path

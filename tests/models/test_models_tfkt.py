@@ -157,7 +157,7 @@ def test_exports(network, exported_difference):
     assert exported_difference(network)["score"] <= 1e-4
 
 
-@pytest.mark.slow
+@pytest.mark.paper
 def test_paper_preset_is_the_sum_of_its_parts_and_runs():
     torch.manual_seed(0)
     network = tfkt.build("paper")
