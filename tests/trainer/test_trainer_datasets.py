@@ -197,3 +197,13 @@ class TestSplits:
     ) -> None:
         with pytest.raises(ValueError, match="fractions"):
             data.split_by_group(fractions, seed=0)
+
+
+def test_a_dicom_file_nested_beyond_reason_is_passed_by(tmp_path: Path) -> None:
+    layouts.write_dicom(tmp_path)
+    before = load("dicom", tmp_path, render=SPEC).names
+    whole = next(tmp_path.rglob("*.dcm")).read_bytes()
+    meta = whole[: 144 + int.from_bytes(whole[140:144], "little")]
+    item = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    (tmp_path / "bomb.dcm").write_bytes(meta + item * 20_000)
+    assert load("dicom", tmp_path, render=SPEC).names == before

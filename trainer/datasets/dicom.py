@@ -97,7 +97,7 @@ def _axial_ct(folder: Path) -> Iterator[tuple[Path, pydicom.Dataset]]:
             continue
         try:
             ds = pydicom.dcmread(path, stop_before_pixels=True)
-        except InvalidDicomError:
+        except (InvalidDicomError, RecursionError):  # not DICOM, or nested beyond reason
             continue
         if ds.get("Modality") == "CT" and "LOCALIZER" not in ds.get("ImageType", []):
             yield path, ds
