@@ -48,12 +48,6 @@ class Issue:
     held: bool
 
 
-def exists(database: Database, sop_instance_uid: str) -> bool:
-    """Whether a report of this UID, and so of this content, is there already."""
-    with database.read() as connection:
-        return _known(connection, sop_instance_uid) is not None
-
-
 def last_attempted(database: Database, kind: str, scope_uid: str) -> IssuedReport | None:
     """The newest report of this kind on this subject that delivery was attempted for."""
     with database.read() as connection:
