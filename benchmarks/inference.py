@@ -22,7 +22,7 @@ import torch
 
 from models.card import Bundle, load_bundles
 from models.networks import md_iqa
-from models.render import render, to_hu
+from models.physical import to_hu
 from service.score.engines.onnxruntime import OnnxRuntimeEngine
 from service.score.measure import soft_tissue_noise_hu
 
@@ -107,7 +107,7 @@ STORED = np.random.default_rng(0).integers(900, 1200, (512, 512)).astype(np.int1
 def draw(bundle: Bundle) -> None:
     hu = to_hu(STORED, _Header)
     soft_tissue_noise_hu(hu)
-    render(hu, bundle.card.render)
+    bundle.card.render.draw(hu)
 
 
 def calls_per_s(call: Callable[[], object]) -> float:

@@ -59,6 +59,7 @@ def _simulate(options: argparse.Namespace) -> None:
             options.out,
             grid=options.grid,
             every=options.every,
+            part=options.part,
             processes=options.processes,
             report=lambda name, done: progress.update(tasks[name], completed=done),
         )
@@ -207,6 +208,12 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--source", action="append", default=[], help="only this source")
     simulate.add_argument(
         "--grid", action="store_true", help="the recipe's fixed severities, for evaluation"
+    )
+    simulate.add_argument(
+        "--part",
+        choices=["all", "train", "held-out"],
+        default="all",
+        help="of sources with blocks held out: only what is trained on, or only what is not",
     )
     simulate.add_argument("--every", type=int, help="one slice in so many")
     simulate.add_argument("--processes", type=int, default=2)

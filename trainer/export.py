@@ -23,6 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from models.card import CARD_NAME, GOLDEN_NAME, MODEL_NAME, file_sha256, load_bundle
 from models.networks import operators
 from models.networks.network import Network
+from models.render import RenderSpec
 from trainer.datasets import SimulatedSet
 from trainer.evaluation import session
 from trainer.recipe import Recipe
@@ -208,11 +209,7 @@ def card_text(
         "]",
         "",
         "[render]",
-        f"kind = {_toml(render.kind)}",
-        f"rows = {render.rows}",
-        f"columns = {render.columns}",
-        f"window_center_hu = {_toml(render.window_center_hu)}",
-        f"window_width_hu = {_toml(render.window_width_hu)}",
+        *_render_lines(render),
         "",
         "[scale]",
         f"worst = {_toml(scale.worst)}",
@@ -235,6 +232,15 @@ def card_text(
     lines += ["", "[sha256]"]
     lines += [f"{json.dumps(file)} = {_toml(digest)}" for file, digest in sorted(sha256.items())]
     return "\n".join(lines) + "\n"
+
+
+def _render_lines(render: RenderSpec) -> list[str]:
+    return [
+        f"{key} = {{ {', '.join(f'{name} = {_toml(one)}' for name, one in value.items())} }}"
+        if isinstance(value, dict)
+        else f"{key} = {_toml(value)}"
+        for key, value in render.as_table().items()
+    ]
 
 
 def _outputs(served: nn.Module, pictures: Any) -> list[Any]:

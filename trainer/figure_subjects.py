@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from models.render import to_hu
+from models.physical import to_hu
 from trainer.degradations.point_spread import gaussian
 from trainer.phantom import SPACING_MM, Chest
 from trainer.projection import Float

@@ -17,7 +17,8 @@ import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from models.render import AIR_HU, Float
+from models.physical import AIR_HU
+from models.render import Float
 from trainer.degradations import Degradation, Scan
 from trainer.phantom import HEIGHT_MM, SPACING_MM, Chest
 

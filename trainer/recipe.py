@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -28,16 +28,19 @@ class Source:
     """One source of clean slices.
 
     folders: DICOM folders, relative to the data root; none for the digital phantom.
-    incident_photons: I₀ at the slices' own exposure, so that a scan simulated at it has the
-    noise measured in them; every: each how manieth slice along z is taken.
+    incident_photons: I₀ at the CT slices' own exposure, so that a scan simulated at it has the
+    noise measured in them; every: each how manieth slice along z is taken; held_out_mm: ranges of
+    z that are never trained on; gap_mm: what is left out on either side of them.
     """
 
     name: str
     licence: str
     attribution: str
     folders: tuple[str, ...]
-    incident_photons: float
+    incident_photons: float = 5e5
     every: int = 1
+    held_out_mm: tuple[tuple[float, float], ...] = ()
+    gap_mm: float = 20.0
 
     @property
     def is_phantom(self) -> bool:
@@ -48,16 +51,29 @@ class Source:
 class Simulation:
     """How many degraded pictures a slice yields.
 
-    per_slice: pictures a slice, the first of them clean; kernels: those drawn from;
-    grid_severities: the severities of an evaluation set; phantom_slices: slices of the phantom.
+    per_slice: pictures a slice, the first of them clean; mixed: the share of the others with two
+    degradations; options: what a case draws besides (for CT: `kernel`, `reading`), each from a
+    list whose first value is the evaluation's; grid_severities: of an evaluation set; ruler: the
+    degradation whose severities 0, ¼, ½, ¾, 1 are the scores 4 to 0; phantom_slices: slices of
+    the phantom.
     """
 
     seed: int
     per_slice: int
-    kernels: tuple[str, ...]
+    mixed: float
+    ruler: str
+    options: Mapping[str, tuple[str, ...]]
     grid_severities: tuple[float, ...]
     grid_every: int
-    phantom_slices: int
+    phantom_slices: int = 0
+
+
+@dataclass(frozen=True)
+class Degraded:
+    """A degradation of the registry; weight: how often pictures get it, relative to others."""
+
+    name: str
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -108,6 +124,7 @@ class Recipe:
     scale: ScoreScale
     sources: tuple[Source, ...]
     simulation: Simulation
+    degradations: tuple[Degraded, ...]
     targets: tuple[TargetMetric, ...]
     fit: Fit
     limitations: tuple[str, ...]
@@ -175,6 +192,7 @@ def parse_recipe(text: str, source: str = "recipe") -> Recipe:
             scale=ScoreScale(float(scale["worst"]), float(scale["best"]), scale["meaning"]),
             sources=tuple(Source(**_tuples(table)) for table in raw["sources"]),
             simulation=Simulation(**_tuples(simulation)),
+            degradations=tuple(Degraded(**table) for table in raw["degradations"]),
             targets=tuple(TargetMetric(**_tuples(table)) for table in raw["targets"]),
             fit=validated(Fit, raw["fit"], source, "fit"),
             limitations=tuple(raw["limitations"]),
@@ -215,5 +233,12 @@ def _value(text: str) -> Any:
         return text
 
 
-def _tuples(table: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+def _tuples(value: Any) -> Any:
+    """The same with every list a tuple, however deep."""
+    match value:
+        case dict():
+            return {key: _tuples(one) for key, one in value.items()}
+        case list():
+            return tuple(_tuples(one) for one in value)
+        case _:
+            return value

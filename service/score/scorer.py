@@ -12,7 +12,8 @@ import numpy.typing as npt
 from pydicom import FileDataset
 
 from models.card import Bundle, CardError, load_bundles
-from models.render import render, resize, to_hu
+from models.physical import to_hu
+from models.render import CtWindow, resize
 from service import header
 from service.config import Score
 from service.errors import ConfigError, RejectedInput
@@ -127,7 +128,10 @@ class Scorer:
             )
             if not np.ptp(hu):
                 return FrameResult(of_stack, place, excluded="the image is constant")
-            picture = render(hu, bundle.card.render)
+            spec = bundle.card.render
+            if not isinstance(spec, CtWindow):
+                return FrameResult(of_stack, place, excluded="its bundle draws another modality")
+            picture = spec.draw(hu)
             return _Prepared(bundle, picture, of_stack, place, soft_tissue_noise_hu(hu))
         except RejectedInput as error:
             return FrameResult(excluded=str(error))

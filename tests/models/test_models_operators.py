@@ -19,7 +19,8 @@ from models import networks
 from models.networks import operators
 from models.networks.md_iqa import MDIQA
 from models.networks.network import Network
-from models.render import RenderSpec, render, resize, to_hu
+from models.physical import to_hu
+from models.render import CtWindow, resize
 from trainer import export
 from trainer.evaluation import session
 from trainer.phantom import Chest
@@ -90,8 +91,8 @@ MIDDLE = {"score.3.bias": 1.0, "second.head.fc.bias": 2.0}
 def chests(network: Network) -> np.ndarray:
     """Two slices of the digital chest, smooth as scans are, in as many channels as are read."""
     side = network.preset.side
-    spec = RenderSpec("ct-window", side, side, 40.0, 400.0)
-    drawn = [render(Chest.ordinary().slice(z_mm), spec) for z_mm in (60.0, 140.0)]
+    spec = CtWindow(side, side, 40.0, 400.0)
+    drawn = [spec.draw(Chest.ordinary().slice(z_mm)) for z_mm in (60.0, 140.0)]
     return np.stack(drawn).repeat(network.preset.channels, axis=1)
 
 
@@ -137,9 +138,9 @@ PAPER = pytest.mark.parametrize(
 
 def ct(shared: Path, side: int) -> np.ndarray:
     paths = sorted((shared / "ct/philips_brilliance16_chest_lidc0314").iterdir())[::20]
-    spec = RenderSpec("ct-window", side, side, 40.0, 400.0)
+    spec = CtWindow(side, side, 40.0, 400.0)
     slices = [pydicom.dcmread(path) for path in paths[:2]]
-    return np.stack([render(to_hu(ds.pixel_array, ds), spec) for ds in slices])
+    return np.stack([spec.draw(to_hu(ds.pixel_array, ds)) for ds in slices])
 
 
 def mr(shared: Path, side: int) -> np.ndarray:

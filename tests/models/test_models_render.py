@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from models.render import AIR_HU, HIGHEST_HU, RenderSpec, render, resize, to_hu
+from models.physical import AIR_HU, HIGHEST_HU, to_hu
+from models.render import CtWindow, RenderSpec, resize
 
-SPEC = RenderSpec("ct-window", 64, 64, 40.0, 400.0)
+SPEC = CtWindow(64, 64, 40.0, 400.0)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_padding_range_becomes_air() -> None:
 def test_window_is_linear_and_clipped() -> None:
     hu = np.full((64, 64), 40.0, np.float32)
     hu[0, :3] = -161, 241, 140
-    picture = render(hu, SPEC)
+    picture = SPEC.draw(hu)
     assert picture.shape == (1, 64, 64)
     assert picture[0, 0, :3].tolist() == pytest.approx([0, 1, 0.75])
     assert picture[0, 1, 1] == pytest.approx(0.5)
@@ -56,13 +57,13 @@ def test_window_is_linear_and_clipped() -> None:
 def test_window_comes_before_averaging() -> None:
     """Noise beyond the window is clipped as on a screen; averaging first would hide it."""
     hu = np.tile(np.array([[-2000, 2000]], np.float32), (128, 64))
-    assert render(hu, SPEC).mean() == pytest.approx(0.5, abs=0.01)
+    assert SPEC.draw(hu).mean() == pytest.approx(0.5, abs=0.01)
     bright = np.tile(np.array([[240, 2000]], np.float32), (128, 64))
-    assert render(bright, SPEC) == pytest.approx(np.ones((1, 64, 64)))
+    assert SPEC.draw(bright) == pytest.approx(np.ones((1, 64, 64)))
 
 
 def test_aspect_is_kept_on_black() -> None:
-    picture = render(np.full((100, 50), 240.0, np.float32), SPEC)
+    picture = SPEC.draw(np.full((100, 50), 240.0, np.float32))
     assert picture[0, :, 16:48] == pytest.approx(np.ones((64, 32)))
     assert picture[0, :, :16].max() == 0
     assert picture[0, :, 48:].max() == 0

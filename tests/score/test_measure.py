@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.render import to_hu
+from models.physical import to_hu
 from service import header
 from service.score.measure import soft_tissue_noise_hu
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.render import RenderSpec
+from models.render import CtWindow
 from tests.trainer import layouts
 from trainer.datasets import DatasetError, load
 from trainer.datasets.folder import load_folder
 
-SPEC = RenderSpec("ct-window", 32, 32, 40.0, 400.0)
+SPEC = CtWindow(32, 32, 40.0, 400.0)
 
 
 def test_unknown_name_and_options() -> None:

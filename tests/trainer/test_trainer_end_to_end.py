@@ -52,7 +52,7 @@ def test_set_holds_clean_and_degraded(data: SimulatedSet) -> None:
     assert data.pictures.shape == (20, 1, 256, 256)
     kinds = [entry.kind for entry in data.entries]
     assert kinds.count("clean") == 4
-    assert set(kinds) == {"clean", "noise", "mixed", "views"}
+    assert set(kinds) == {"clean", "quantum_noise", "sparse_views", "quantum_noise+sparse_views"}
     clean = [entry.target for entry in data.entries if entry.kind == "clean"]
     assert clean == pytest.approx([4.0] * 4, abs=1e-4)
     assert max(e.target for e in data.entries if e.kind != "clean") < 4
@@ -60,17 +60,17 @@ def test_set_holds_clean_and_degraded(data: SimulatedSet) -> None:
 
 def test_simulation_repeats(data: SimulatedSet, small_recipe: Recipe) -> None:
     source = small_recipe.source("iqgate-chest")
-    clean = next(simulation.clean_slices(source, small_recipe, None))
+    subject = next(simulation.subjects(source, small_recipe, None))
     cases = simulation.random_cases(
         small_recipe, np.random.default_rng((small_recipe.simulation.seed, 0))
     )
-    again = simulation.simulate_slice(clean, source.incident_photons, cases, small_recipe)
+    again = simulation.simulate_subject(subject, cases, small_recipe)
     for (picture, entry), kept, known in zip(again, data.pictures, data.entries, strict=False):
         assert picture.tobytes() == kept.tobytes()
-        assert (entry.kind, entry.dose_fraction, entry.views) == (
+        assert (entry.kind, entry.parts, entry.options) == (
             known.kind,
-            known.dose_fraction,
-            known.views,
+            known.parts,
+            known.options,
         )
 
 

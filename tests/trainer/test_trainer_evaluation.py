@@ -11,14 +11,14 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from models.card import CARD_NAME, GOLDEN_NAME, MODEL_NAME, file_sha256, load_bundle
-from models.render import RenderSpec
+from models.render import CtWindow
 from tests.trainer import layouts
 from trainer import evaluation, plots
 from trainer.__main__ import main
 from trainer.datasets import DatasetError, Entry, ScoredImages, load, write_set
 from trainer.evaluation import bundle_scores, figures, fit_input, read_data
 
-SPEC = RenderSpec("ct-window", 32, 32, 40.0, 400.0)
+SPEC = CtWindow(32, 32, 40.0, 400.0)
 CARD = """
 name = "mean"
 version = "1"
@@ -149,7 +149,7 @@ def simulated(tmp_path: Path) -> Path:
             grey = 0.8 - 0.6 * severity + 0.05 * source
             pictures.append(np.full((1, 32, 32), grey, np.float16))
             entries.append(
-                Entry(f"s{source}", "1", "noise", severity, 1.0, 360, "standard", {}, 4 * grey)
+                Entry(f"s{source}", "1", "noise", severity, {"noise": severity}, {}, {}, 4 * grey)
             )
     write_set(tmp_path / "set", pictures, entries, SPEC)
     return tmp_path / "set"

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 from pydicom.uid import CTImageStorage
 
-from models.render import to_hu
+from models.physical import to_hu
 from trainer.degradations import soft_tissue
 from trainer.phantom import HEIGHT_MM, Chest
 from trainer.phantom_series import write_demo

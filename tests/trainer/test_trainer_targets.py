@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import pytest
 
-from models.render import render
 from trainer import targets
 from trainer.degradations import Scan, at_severity
 from trainer.phantom import SPACING_MM, Chest
@@ -17,12 +16,12 @@ def test_target_falls_with_severity(recipe: Recipe, kind: str) -> None:
     rng = np.random.default_rng(1)
     hu = Scan.of(Chest.ordinary().slice(120.0), SPACING_MM, 3e5).acquired(rng)
     scan = Scan.of(hu, SPACING_MM, 3e5)
-    clean = render(hu, recipe.render)
+    clean = recipe.render.draw(hu)
     names = [target.name for target in recipe.targets]
     scores = []
     for severity in targets.KNOT_SEVERITIES:
         degradation = at_severity(severity, 0) if kind == "noise" else at_severity(0, severity)
-        picture = render(scan.degraded(degradation, rng), recipe.render)
+        picture = recipe.render.draw(scan.degraded(degradation, rng))
         scores.append(targets.score(targets.measure(picture, clean, names), recipe.targets))
     assert scores[0] == pytest.approx(4, abs=1e-4)
     assert all(lower < higher - 0.05 for higher, lower in itertools.pairwise(scores))

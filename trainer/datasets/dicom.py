@@ -11,7 +11,8 @@ from pathlib import Path
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from models.render import Float, RenderSpec, render, to_hu
+from models.physical import to_hu
+from models.render import CtWindow, Float, RenderSpec
 from trainer.datasets.folder import SCORES_NAME, read_table
 from trainer.datasets.scored import DatasetError, ScoredImage, ScoredImages, as_score
 
@@ -87,7 +88,9 @@ def draw_slice(path: Path, spec: RenderSpec) -> Float:
     # what pydicom's decoders raise for missing or broken pixel data
     except (AttributeError, ValueError, RuntimeError, NotImplementedError) as error:
         raise DatasetError(f"{path}: its pixels cannot be decoded: {error}") from error
-    return render(to_hu(stored, ds), spec)
+    if not isinstance(spec, CtWindow):
+        raise DatasetError(f"{path}: only CT is drawn from DICOM folders, not {spec.kind}")
+    return spec.draw(to_hu(stored, ds))
 
 
 def _axial_ct(folder: Path) -> Iterator[tuple[Path, pydicom.Dataset]]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.render import Float
+from models.render import Float, RenderSpec
 from trainer.datasets.scored import DatasetError, ScoredImage, ScoredImages
 
 PICTURES_NAME = "pictures.npy"
@@ -27,16 +27,15 @@ LOW, HIGH = 0.0, 4.0
 class Entry:
     """One picture of a simulated set: what was done to which slice, and its target 0–4.
 
-    severity is the larger of the noise and sparsity severities, both 0…1.
+    severity is the largest of those in `parts`, 0…1; options: what the case drew besides.
     """
 
     source: str
     slice: str
     kind: str
     severity: float
-    dose_fraction: float
-    views: int
-    kernel: str
+    parts: dict[str, float]
+    options: dict[str, str]
     metrics: dict[str, float]
     target: float
 
@@ -78,12 +77,12 @@ class SimulatedSet:
 
 
 def write_set(
-    folder: Path, pictures: list[npt.NDArray[np.float16]], entries: list[Entry], render: Any
+    folder: Path, pictures: list[npt.NDArray[np.float16]], entries: list[Entry], render: RenderSpec
 ) -> None:
     """Write a simulated set; an older one in the same folder is replaced."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / PICTURES_NAME, np.stack(pictures))
-    manifest = {"render": asdict(render), "entries": [asdict(entry) for entry in entries]}
+    manifest = {"render": render.as_table(), "entries": [asdict(entry) for entry in entries]}
     (folder / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
 
 

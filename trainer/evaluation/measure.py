@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +55,9 @@ def evaluate(
     """
     bundle = load_bundle(folder)
     if isinstance(data, SimulatedSet):
-        if asdict(bundle.card.render) != data.render:
+        if bundle.card.render.as_table() != data.render:
             raise DatasetError(
-                f"{folder}: renders {asdict(bundle.card.render)}, "
+                f"{folder}: renders {bundle.card.render.as_table()}, "
                 f"the set was drawn with {data.render}; simulate it again with the bundle's recipe"
             )
         scores = bundle_scores(bundle, data.pictures, threads)
