@@ -24,7 +24,8 @@ from service.report.identity import report_series_uid, report_uid
 from service.report.structured_report import build_structured_report
 from service.report.subject import Gate, ReportedSeries
 from service.score.compare import difference
-from service.score.scorer import FrameResult, FrameSource, Scorer
+from service.score.drawing import FrameSource
+from service.score.scorer import FrameResult, Scorer
 
 _SKIPPED = frozenset({"DICOMDIR"})
 
@@ -259,6 +260,7 @@ def _slice(
         score=result.score,
         spread=result.spread,
         noise_hu=result.noise_hu,
+        snr=result.snr,
         excluded=result.excluded,
     )
 

@@ -74,6 +74,7 @@ class SliceScore:
     score: float | None
     spread: float | None = None
     noise_hu: float | None = None
+    snr: float | None = None
     excluded: str | None = None
 
 
@@ -128,6 +129,8 @@ class Assessment:
     worst: tuple[SliceScore, ...] = ()
     noise_hu: float | None = None
     """Median over scored slices of the noise in soft tissue (CT)."""
+    snr: float | None = None
+    """Median over the slices that have one: of the foreground (MR), of the liver (PET)."""
     slices_total: int = 0
     slices_scored: int = 0
     rule: str = ""

@@ -57,6 +57,7 @@ def judge(
     stacks = _stacks(scored, rule)
     deciding = min(stacks, key=lambda stack: _badness(stack, rule))
     noises = [one.noise_hu for one in scored if one.noise_hu is not None]
+    ratios = [one.snr for one in scored if one.snr is not None]
     borderline = deciding.interval is not None and any(
         deciding.interval[0] < limit < deciding.interval[1]
         for limit in (rule.meets, rule.unusable)
@@ -74,6 +75,7 @@ def judge(
         stacks=tuple(stacks),
         worst=tuple(sorted(scored, key=_score)[:worst_count]),
         noise_hu=quantile(noises, 0.5) if noises else None,
+        snr=quantile(ratios, 0.5) if ratios else None,
         warnings=tuple(_warnings(slices, rule)),
     )
 

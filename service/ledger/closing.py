@@ -310,6 +310,7 @@ def _slice(frame: Row[Any]) -> SliceScore:
         score=frame.score,
         spread=frame.spread,
         noise_hu=frame.noise_hu,
+        snr=frame.snr,
         excluded=frame.reason if frame.score is None else None,
     )
 

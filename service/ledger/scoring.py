@@ -58,6 +58,9 @@ class FrameOutcome:
     score: float | None
     spread: float | None
     noise_hu: float | None
+    snr: float | None
+    level: float | None
+    drawn_at_level: float | None
     bundle_digest: str | None
     excluded: str | None
     thumbnail: tuple[int, int, bytes] | None
@@ -161,6 +164,9 @@ def store(
                     "score": one.score,
                     "spread": one.spread,
                     "noise_hu": one.noise_hu,
+                    "snr": one.snr,
+                    "level": one.level,
+                    "drawn_at_level": one.drawn_at_level,
                     "bundle_digest": one.bundle_digest,
                     "reason": one.excluded,
                     "scored_at": now,

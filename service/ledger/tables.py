@@ -32,6 +32,8 @@ class ObjectState(StrEnum):
 
 
 class FrameState(StrEnum):
+    AWAITING_COMPANION = "awaiting-companion"
+    """PET whose CT is not known yet, or not complete."""
     WAITING = "waiting"
     LEASED = "leased"
     SCORED = "scored"
@@ -136,6 +138,10 @@ class SeriesRow(Base):
     provisional: Mapped[str | None] = mapped_column(Text)
     """The provisional `Assessment` as JSON while slices still arrive."""
     provisional_at: Mapped[float | None]
+    companion_id: Mapped[int | None] = mapped_column(ForeignKey("series.id"), index=True)
+    """PET: the CT series it is fused with."""
+    companion_generation: Mapped[int | None]
+    """The generation of that CT that its frames were drawn with."""
 
     __table_args__ = (
         UniqueConstraint("study_id", "series_instance_uid"),
@@ -189,6 +195,12 @@ class FrameRow(Base):
     score: Mapped[float | None]
     spread: Mapped[float | None]
     noise_hu: Mapped[float | None]
+    snr: Mapped[float | None]
+    """MR: of the foreground; PET: of the liver, where the slice shows it."""
+    level: Mapped[float | None]
+    """MR: what the slice says of its stack's intensity (`models.intensity`)."""
+    drawn_at_level: Mapped[float | None]
+    """MR: the stack's level that it was drawn and scored at."""
     reason: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
@@ -284,6 +296,26 @@ class OutboxRow(Base):
         UniqueConstraint("report_id", "destination"),
         Index(None, "state", "next_attempt_at"),
     )
+
+
+class CommissioningRow(Base):
+    """Who signed off which limits, for which scanner and rule, on which bundle. Never changed; a
+    later row for the same scanner and rule takes its place."""
+
+    __tablename__ = "commissioning"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    scanner: Mapped[str] = mapped_column(String(200))
+    rule: Mapped[str] = mapped_column(String(200))
+    bundle_digest: Mapped[str] = mapped_column(String(64))
+    limits: Mapped[str] = mapped_column(Text)
+    """The rule's statistic and limits as JSON, as they were signed."""
+    signed_by: Mapped[str] = mapped_column(Text)
+    signed_at: Mapped[float]
+    evidence: Mapped[str] = mapped_column(Text)
+    """What the proposal was made from, as JSON: acquisitions, alarm budget, interval."""
+
+    __table_args__ = (Index(None, "scanner", "rule"),)
 
 
 class RoleRow(Base):

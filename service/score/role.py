@@ -19,7 +19,8 @@ from service.log import line
 from service.role import Heart, stop_on_signal, wall_clock
 from service.score.compare import difference
 from service.score.conclude import Concluder
-from service.score.scorer import FrameResult, FrameSource, Scorer
+from service.score.drawing import FrameSource
+from service.score.scorer import FrameResult, Scorer
 
 log = logging.getLogger("iqgate.score")
 
@@ -193,6 +194,9 @@ def _outcome(frame: ClaimedFrame, result: FrameResult) -> FrameOutcome:
         score=result.score,
         spread=result.spread,
         noise_hu=result.noise_hu,
+        snr=result.snr,
+        level=result.level,
+        drawn_at_level=result.drawn_at_level,
         bundle_digest=result.bundle_digest,
         excluded=result.excluded,
         thumbnail=None if thumbnail is None else (*thumbnail.shape, thumbnail.tobytes()),

@@ -9,33 +9,28 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import FileDataset
+from pydicom import Dataset, FileDataset
 
 from models.card import Bundle, CardError, load_bundles
-from models.physical import to_hu
-from models.render import CtWindow, resize
+from models.render import resize
 from service import header
 from service.config import Score
 from service.errors import ConfigError, RejectedInput
 from service.judge.evidence import BundleIdentity
+from service.score.ct import draw_ct
 from service.score.decode import decode_frame
+from service.score.drawing import Draw, Drawing, Frame, FrameSource
 from service.score.engines import Engine
 from service.score.engines.onnxruntime import OnnxRuntimeEngine
 from service.score.frame import frame_header, position_mm, stack
-from service.score.measure import soft_tissue_noise_hu
 from service.score.select import Candidate, bundle_for, reason_to_exclude
 
 THUMBNAIL_PIXELS = 160
 
+DRAWINGS: dict[str, Draw] = {"ct-window": draw_ct}
+"""By the kind of picture that a bundle is served."""
+
 Grey = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class FrameSource:
-    """Where a frame's bytes lie. `frame_number` counts from 1."""
-
-    path: Path
-    frame_number: int
 
 
 @dataclass(frozen=True)
@@ -47,6 +42,9 @@ class FrameResult:
     score: float | None = None
     spread: float | None = None
     noise_hu: float | None = None
+    snr: float | None = None
+    level: float | None = None
+    drawn_at_level: float | None = None
     bundle_digest: str | None = None
     excluded: str | None = None
     thumbnail: Grey | None = None
@@ -55,10 +53,9 @@ class FrameResult:
 @dataclass(frozen=True)
 class _Prepared:
     bundle: Bundle
-    picture: npt.NDArray[np.float32]
+    drawing: Drawing
     stack: str
     position_mm: float | None
-    noise_hu: float | None
 
 
 def identity(bundle: Bundle) -> BundleIdentity:
@@ -104,7 +101,7 @@ class Scorer:
             ]
             if not members:
                 continue
-            outputs = engine.infer(np.stack([one.picture for _, one in members]))
+            outputs = engine.infer(np.stack([one.drawing.picture for _, one in members]))
             for row, (index, one) in enumerate(members):
                 results[index] = _result(one, outputs, row)
         return [one for one in results if one is not None]
@@ -122,23 +119,27 @@ class Scorer:
                 reason = f"no bundle for {candidate.modality} is installed"
             if reason is not None or bundle is None:
                 return FrameResult(of_stack, place, excluded=reason)
-            hu = to_hu(
-                decode_frame(ds, source.path, source.frame_number, self.settings.max_frame_pixels),
-                flat,
-            )
-            if not np.ptp(hu):
-                return FrameResult(of_stack, place, excluded="the image is constant")
-            spec = bundle.card.render
-            if not isinstance(spec, CtWindow):
-                return FrameResult(of_stack, place, excluded="its bundle draws another modality")
-            picture = spec.draw(hu)
-            return _Prepared(bundle, picture, of_stack, place, soft_tissue_noise_hu(hu))
+            draw = DRAWINGS[bundle.card.render.kind]
+            return _Prepared(bundle, draw(self._frame(source, ds, flat), bundle), of_stack, place)
         except RejectedInput as error:
             return FrameResult(excluded=str(error))
         except FileNotFoundError:
             return FrameResult(excluded="its file is missing from the spool")
         except header.BROKEN as error:
             return FrameResult(excluded=f"its header does not parse ({type(error).__name__})")
+
+    def _frame(self, source: FrameSource, ds: FileDataset, flat: Dataset) -> Frame:
+        limit = self.settings.max_frame_pixels
+        return Frame(
+            source,
+            flat,
+            lambda: decode_frame(ds, source.path, source.frame_number, limit),
+            self._opened_frame,
+        )
+
+    def _opened_frame(self, source: FrameSource) -> Frame:
+        ds = self._open(source.path)
+        return self._frame(source, ds, frame_header(ds, source.frame_number))
 
     def _open(self, path: Path) -> FileDataset:
         """Read an object, keeping the last one: its other frames come next."""
@@ -160,13 +161,16 @@ def _result(one: _Prepared, outputs: dict[str, npt.NDArray[np.float32]], row: in
         position_mm=one.position_mm,
         score=score,
         spread=None if spread is None else float(spread[row]),
-        noise_hu=one.noise_hu,
+        noise_hu=one.drawing.noise_hu,
+        snr=one.drawing.snr,
+        level=one.drawing.level,
+        drawn_at_level=one.drawing.drawn_at_level,
         bundle_digest=one.bundle.digest,
-        thumbnail=_thumbnail(one.picture),
+        thumbnail=_thumbnail(one.drawing.picture),
     )
 
 
 def _thumbnail(picture: npt.NDArray[np.float32]) -> Grey:
-    """A small grey picture `[H, W]` of the network's own input."""
-    small = resize(picture[0], THUMBNAIL_PIXELS, THUMBNAIL_PIXELS)
+    """A small grey picture `[H, W]` of the network's own input; colour by its mean."""
+    small = resize(picture.mean(axis=0), THUMBNAIL_PIXELS, THUMBNAIL_PIXELS)
     return np.asarray(np.rint(small * 255), np.uint8)

@@ -12,7 +12,8 @@ from pydicom.data import get_testdata_file
 from models.card import file_sha256
 from service.config import Score, Settings
 from service.errors import ConfigError
-from service.score.scorer import FrameSource, Scorer
+from service.score.drawing import FrameSource
+from service.score.scorer import Scorer
 from tests.factories import chest, ct_slice, write
 
 

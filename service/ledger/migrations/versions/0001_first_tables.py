@@ -52,6 +52,23 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "commissioning",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("scanner", sa.String(length=200), nullable=False),
+        sa.Column("rule", sa.String(length=200), nullable=False),
+        sa.Column("bundle_digest", sa.String(length=64), nullable=False),
+        sa.Column("limits", sa.Text(), nullable=False),
+        sa.Column("signed_by", sa.Text(), nullable=False),
+        sa.Column("signed_at", sa.Double(), nullable=False),
+        sa.Column("evidence", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_commissioning")),
+    )
+    with op.batch_alter_table("commissioning", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_commissioning_scanner_rule"), ["scanner", "rule"], unique=False
+        )
+
+    op.create_table(
         "role",
         sa.Column("process", sa.String(length=64), nullable=False),
         sa.Column("role", sa.String(length=16), nullable=False),
@@ -122,6 +139,11 @@ def upgrade() -> None:
         sa.Column("closes_at", sa.Double(), nullable=False),
         sa.Column("provisional", sa.Text(), nullable=True),
         sa.Column("provisional_at", sa.Double(), nullable=True),
+        sa.Column("companion_id", sa.Integer(), nullable=True),
+        sa.Column("companion_generation", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["companion_id"], ["series.id"], name=op.f("fk_series_companion_id")
+        ),
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_series_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_series")),
         sa.UniqueConstraint(
@@ -130,6 +152,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("series", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_series_acquisition"), ["acquisition"], unique=False)
+        batch_op.create_index(batch_op.f("ix_series_companion_id"), ["companion_id"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_series_last_object_at"), ["last_object_at"], unique=False
         )
@@ -226,6 +249,9 @@ def upgrade() -> None:
         sa.Column("score", sa.Double(), nullable=True),
         sa.Column("spread", sa.Double(), nullable=True),
         sa.Column("noise_hu", sa.Double(), nullable=True),
+        sa.Column("snr", sa.Double(), nullable=True),
+        sa.Column("level", sa.Double(), nullable=True),
+        sa.Column("drawn_at_level", sa.Double(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["object_id"], ["object.id"], name=op.f("fk_frame_object_id")),
         sa.ForeignKeyConstraint(["series_id"], ["series.id"], name=op.f("fk_frame_series_id")),
@@ -302,6 +328,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_series_series_instance_uid"))
         batch_op.drop_index(batch_op.f("ix_series_scanner_last_object_at"))
         batch_op.drop_index(batch_op.f("ix_series_last_object_at"))
+        batch_op.drop_index(batch_op.f("ix_series_companion_id"))
         batch_op.drop_index(batch_op.f("ix_series_acquisition"))
 
     op.drop_table("series")
@@ -312,6 +339,10 @@ def downgrade() -> None:
     op.drop_table("tally")
     op.drop_table("study")
     op.drop_table("role")
+    with op.batch_alter_table("commissioning", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_commissioning_scanner_rule"))
+
+    op.drop_table("commissioning")
     with op.batch_alter_table("report", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_report_study_instance_uid"))
         batch_op.drop_index(batch_op.f("ix_report_scope_uid"))

@@ -1,0 +1,28 @@
+"""CT: stored values to Hounsfield units, drawn in the window that its kernel is read in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models import kernel
+from models.card import Bundle
+from models.physical import to_hu
+from models.render import CtWindow
+from service import header
+from service.score.drawing import Drawing, Frame, NotScored
+from service.score.measure import soft_tissue_noise_hu
+
+
+def draw_ct(frame: Frame, bundle: Bundle) -> Drawing:
+    """Draw one CT frame. Raises NotScored for a constant image."""
+    spec = bundle.card.render
+    assert isinstance(spec, CtWindow)
+    hu = to_hu(frame.decode(), frame.header)
+    if not np.ptp(hu):
+        raise NotScored("the image is constant")
+    reading = kernel.reading(
+        header.text(frame.header, "ConvolutionKernel").split("\\")[0],
+        header.number(frame.header, "WindowCenter"),
+        header.number(frame.header, "WindowWidth"),
+    )
+    return Drawing(spec.draw(hu, reading), noise_hu=soft_tissue_noise_hu(hu))
