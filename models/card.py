@@ -56,12 +56,28 @@ class TrainingSource:
 
 
 @dataclass(frozen=True)
+class StartingWeights:
+    """The weights that one backbone started training from.
+
+    file, sha256: of the file they were read from; source: where that came from; licence: theirs,
+    empty where nobody has said.
+    """
+
+    backbone: str
+    file: str
+    sha256: str
+    source: str
+    licence: str = ""
+
+
+@dataclass(frozen=True)
 class Card:
     """The facts of one bundle, as `card.toml` states them.
 
     `input_shape` is (channels, rows, columns); `outputs` names the graph's outputs in order.
     `measured` holds the figures of the evaluation run as the trainer wrote them, and
-    `limitations` the sentences that must travel with every score.
+    `limitations` the sentences that must travel with every score. `weights` is empty for a
+    network that was trained from scratch.
     """
 
     name: str
@@ -77,6 +93,7 @@ class Card:
     limitations: tuple[str, ...]
     measured: Mapping[str, Any]
     sha256: Mapping[str, str]
+    weights: tuple[StartingWeights, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,6 +140,7 @@ def parse_card(text: str, source: str = CARD_NAME) -> Card:
             limitations=tuple(str(line) for line in raw["limitations"]),
             measured=MappingProxyType(raw.get("measured", {})),
             sha256=MappingProxyType(dict(raw["sha256"])),
+            weights=tuple(StartingWeights(**one) for one in raw.get("weights", ())),
         )
     except tomllib.TOMLDecodeError as error:
         raise CardError(f"{source}: not TOML: {error}") from error

@@ -6,9 +6,9 @@ which ONNX Runtime folds away when it loads: half the size, the same FP32 arithm
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.card import CARD_NAME, GOLDEN_NAME, MODEL_NAME, file_sha256, load_bundle
+from models.card import CARD_NAME, GOLDEN_NAME, MODEL_NAME, Card, file_sha256, load_bundle
 from models.networks import operators
 from models.networks.network import Network
-from models.render import RenderSpec
+from trainer import cards
 from trainer.datasets import SimulatedSet
 from trainer.evaluation import session
 from trainer.recipe import Recipe
@@ -56,10 +56,20 @@ def export(
     """Write a bundle. The same network, recipe and data give the same bytes.
 
     data: the set the network was trained on; golden pictures are taken from it. configuration:
-    the run's (`pictures`, `slices` and `without`). Raises ExportError where ONNX Runtime and
+    the run's (`pictures`, `without`, `weights`). Raises ExportError where ONNX Runtime and
     PyTorch differ by more than PARITY.
     """
-    pictures = golden_pictures(data)
+    write_bundle(
+        network, cards.fitted(recipe, configuration, measured), golden_pictures(data), folder
+    )
+
+
+def write_bundle(network: Network, card: Card, pictures: Any, folder: Path) -> None:
+    """Write a network as a bundle, with pictures `[n, C, S, S]` and its outputs as golden ones.
+
+    card: what is known of it; input, outputs and digests are filled in here. Raises ExportError
+    where ONNX Runtime and PyTorch differ by more than PARITY.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     expected = export_graph(network, pictures, folder / MODEL_NAME)
     np.savez_compressed(
@@ -68,11 +78,13 @@ def export(
         tolerance=np.float32(GOLDEN_TOLERANCE),
         **expected,
     )
-    sha256 = {name: file_sha256(folder / name) for name in (MODEL_NAME, GOLDEN_NAME)}
-    text = card_text(
-        recipe, pictures.shape[1:], network.served_outputs, configuration, measured, sha256
+    card = replace(
+        card,
+        input_shape=pictures.shape[1:],
+        outputs=network.served_outputs,
+        sha256={name: file_sha256(folder / name) for name in (GOLDEN_NAME, MODEL_NAME)},
     )
-    (folder / CARD_NAME).write_text(text, "utf-8")
+    (folder / CARD_NAME).write_text(cards.card_text(card), "utf-8")
     load_bundle(folder)
 
 
@@ -184,65 +196,6 @@ def check_parity(model: Path, pictures: Any, expected: Mapping[str, Any]) -> Non
             raise ExportError(f"{model}: {name} differs from PyTorch by {worst:.2g} > {PARITY}")
 
 
-def card_text(
-    recipe: Recipe,
-    input_shape: tuple[int, ...],
-    outputs: Sequence[str],
-    configuration: Mapping[str, Any],
-    measured: Mapping[str, Any],
-    sha256: Mapping[str, str],
-) -> str:
-    """The bundle's `card.toml`, as `models.card` reads it."""
-    without = configuration.get("without")
-    name = recipe.name + (f"-without-{without}" if without else "")
-    render, scale = recipe.render, recipe.scale
-    lines = [
-        f"name = {_toml(name)}",
-        f"version = {_toml(recipe.version)}",
-        f"architecture = {_toml(recipe.architecture)}",
-        f"preset = {_toml(recipe.preset)}",
-        f"modality = {_toml(recipe.modality)}",
-        f"input_shape = {_toml(list(input_shape))}",
-        f"outputs = {_toml(list(outputs))}",
-        "limitations = [",
-        *(f"  {_toml(line)}," for line in recipe.limitations),
-        "]",
-        "",
-        "[render]",
-        *_render_lines(render),
-        "",
-        "[scale]",
-        f"worst = {_toml(scale.worst)}",
-        f"best = {_toml(scale.best)}",
-        f"meaning = {_toml(scale.meaning)}",
-    ]
-    for source_name, images in sorted(configuration["pictures"].items()):
-        source = recipe.source(source_name)
-        lines += [
-            "",
-            "[[training]]",
-            f"name = {_toml(source.name)}",
-            f"licence = {_toml(source.licence)}",
-            f"images = {images}",
-            f"attribution = {_toml(source.attribution)}",
-        ]
-    for title, table in measured.items():
-        lines += ["", f"[measured.{json.dumps(title)}]"]
-        lines += [f"{key} = {_toml(value)}" for key, value in table.items()]
-    lines += ["", "[sha256]"]
-    lines += [f"{json.dumps(file)} = {_toml(digest)}" for file, digest in sorted(sha256.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _render_lines(render: RenderSpec) -> list[str]:
-    return [
-        f"{key} = {{ {', '.join(f'{name} = {_toml(one)}' for name, one in value.items())} }}"
-        if isinstance(value, dict)
-        else f"{key} = {_toml(value)}"
-        for key, value in render.as_table().items()
-    ]
-
-
 def _outputs(served: nn.Module, pictures: Any) -> list[Any]:
     with torch.no_grad():
         return [output.numpy() for output in served(torch.from_numpy(pictures))]
@@ -315,12 +268,3 @@ def _strip(model: onnx.ModelProto) -> None:
         del tensor.metadata_props[:]
     for value in (*model.graph.input, *model.graph.output):
         del value.metadata_props[:]
-
-
-def _toml(value: Any) -> str:
-    """A TOML literal of a string, number or list of them (JSON's are also TOML's)."""
-    if isinstance(value, float):
-        return repr(round(value, 4)) if value == value else "nan"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False)

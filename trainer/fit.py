@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from models import networks
+from models.card import StartingWeights
 from models.networks.network import Network
 from models.render import Float
 from trainer import loop, weights
@@ -122,7 +123,7 @@ def _describe(
     recipe: Recipe,
     train: SimulatedSet,
     without: str | None,
-    records: tuple[weights.Record, ...],
+    records: tuple[StartingWeights, ...],
 ) -> None:
     """Write what this run is made of, once, at its start."""
     run.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,24 @@
 """The card: written by the trainer, read back, and what is said about a broken one."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from models.card import CardError, file_sha256, load_bundle, load_bundles, parse_card
-from trainer.export import card_text
+from models.card import (
+    CardError,
+    StartingWeights,
+    file_sha256,
+    load_bundle,
+    load_bundles,
+    parse_card,
+)
+from trainer.cards import card_text, fitted
 from trainer.recipe import load_recipe
 
-RECIPE = Path(__file__).parents[2] / "conf/recipes/ct-md-iqa-compact.toml"
+ROOT = Path(__file__).parents[2]
+RECIPE = ROOT / "conf/recipes/ct-md-iqa-compact.toml"
+WEIGHTS = StartingWeights("resnet50", "resnet50.pth", "ab" * 32, "timm hub: timm/x", "Apache-2.0")
 
 
 @pytest.fixture
@@ -18,14 +28,22 @@ def bundle(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "model.onnx").write_bytes(b"graph")
     (folder / "golden.npz").write_bytes(b"golden")
-    sha256 = {name: file_sha256(folder / name) for name in ("model.onnx", "golden.npz")}
-    text = card_text(
+    card = fitted(
         load_recipe(RECIPE),
-        (1, 256, 256),
-        ("score", "map", "spread"),
-        {"pictures": {"lidc-idri-0314": 12, "iqgate-chest": 3}, "without": "x"},
-        {"held out": {"n": 3, "srocc": 0.91234567, "interval": [0.9, 0.95]}},
-        sha256,
+        {
+            "pictures": {"lidc-idri-0314": 12, "iqgate-chest": 3},
+            "without": "x",
+            "weights": [asdict(WEIGHTS)],
+        },
+        {"held out": {"n": 3, "srocc": 0.91234567, "intervals": {"srocc": [0.9, 0.95]}}},
+    )
+    text = card_text(
+        replace(
+            card,
+            input_shape=(1, 256, 256),
+            outputs=("score", "map", "spread"),
+            sha256={name: file_sha256(folder / name) for name in ("model.onnx", "golden.npz")},
+        )
     )
     (folder / "card.toml").write_text(text, "utf-8")
     return folder
@@ -46,8 +64,32 @@ def test_round_trip(bundle: Path) -> None:
         "iqgate-chest": 3,
     }
     assert all(source.licence and source.attribution for source in card.training)
-    assert card.measured["held out"]["srocc"] == 0.9123
+    assert card.measured["held out"] == {
+        "n": 3,
+        "srocc": 0.9123,
+        "intervals": {"srocc": [0.9, 0.95]},
+    }
+    assert card.weights == (WEIGHTS,)
+    assert parse_card(card_text(card)) == card
     assert [found.digest for found in load_bundles(bundle.parent)] == [load_bundle(bundle).digest]
+
+
+def test_a_card_without_weights_began_from_scratch(bundle: Path) -> None:
+    text = (bundle / "card.toml").read_text("utf-8")
+    start = text.index("[[weights]]")
+    assert parse_card(text[:start] + text[text.index("[measured") :]).weights == ()
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*/bundles/*/card.toml")), ids=str)
+def test_bundles_here_have_the_evaluations_own_keys(path: Path) -> None:
+    allowed = {"n", "groups", "plcc", "srocc", "krocc", "overall", "rmse", "intervals"}
+    allowed |= {"severities", "mean_score", "mean_target"}
+    measured = load_bundle(path.parent).card.measured
+    assert measured
+    for table in measured.values():
+        assert set(table) <= allowed
+        for name, (low, high) in table["intervals"].items():
+            assert low <= table[name] <= high
 
 
 def test_changed_file_is_named(bundle: Path) -> None:
