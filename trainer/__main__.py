@@ -137,7 +137,7 @@ def _reproduce(options: argparse.Namespace) -> None:
 def _weights(options: argparse.Namespace) -> None:
     from trainer.weights import adopt
 
-    print(adopt(options.file, options.backbone, options.out))
+    print(adopt(options.file, options.backbone, options.out, options.licence))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -169,17 +169,28 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from trainer.datasets import read_set
-    from trainer.export import export
-    from trainer.fit import load_network
+    from trainer.procedures.experiment import TRAINING_NAME
 
-    network, recipe, configuration = load_network(options.run)
-    data = read_set(options.data).of_sources(set(configuration["pictures"]))
     measured = {
         title: json.loads(Path(path).read_text("utf-8"))
         for title, _, path in (pair.partition("=") for pair in options.measured)
     }
-    export(network, recipe, data, configuration, measured, options.out)
+    if (options.run / TRAINING_NAME).exists():
+        from trainer.procedures import bundle
+
+        bundle.export(
+            options.run, options.out, data=options.data, overrides=options.set, measured=measured
+        )
+    else:
+        from trainer.datasets import read_set
+        from trainer.export import export
+        from trainer.fit import load_network
+
+        network, recipe, configuration = load_network(options.run)
+        if options.data is None or options.set:
+            raise ValueError(f"{options.run}: a run of `fit` is exported with --data, no --set")
+        data = read_set(options.data).of_sources(set(configuration["pictures"]))
+        export(network, recipe, data, configuration, measured, options.out)
     print(options.out)
 
 
@@ -252,6 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     weights.add_argument("file", type=Path, help="tensors in the order of timm's")
     weights.add_argument("--backbone", required=True, help="timm's name of the network")
     weights.add_argument("--out", type=Path, required=True, help="folder of weights")
+    weights.add_argument("--licence", default="", help="the file's, for the bundle's card")
     weights.set_defaults(run_command=_weights)
 
     evaluate = commands.add_parser("evaluate", help="measure a bundle or a run")
@@ -274,8 +286,17 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run_command=_evaluate)
 
     export = commands.add_parser("export", help="write a run as a bundle")
-    export.add_argument("--run", type=Path, required=True)
-    export.add_argument("--data", type=Path, required=True, help="the set it was trained on")
+    export.add_argument(
+        "--run", type=Path, required=True, help="of `fit`; of `reproduce`: RUN/TRAINING"
+    )
+    export.add_argument("--data", type=Path, help="what it was trained on")
+    export.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="bundle.KEY=VALUE",
+        help="what the recipe of `reproduce` does not say of the bundle",
+    )
     export.add_argument("--out", type=Path, required=True, help="folder of the bundle")
     export.add_argument(
         "--measured",

@@ -25,7 +25,11 @@ class PaperTable:
 
 @dataclass(frozen=True)
 class Measured:
-    """Agreement of a method's estimates with the scores; NaN where one of them does not vary."""
+    """Agreement of a method's estimates with the scores; NaN where one of them does not vary.
+
+    plcc_logistic: PLCC after the five-parameter logistic, where the paper's protocol has it;
+    training: the training of the run whose network this is of, empty for several.
+    """
 
     method: str
     n: int
@@ -33,6 +37,8 @@ class Measured:
     srocc: float
     krocc: float
     rmse: float
+    plcc_logistic: float | None = None
+    training: str = ""
 
     @property
     def overall(self) -> float:
@@ -54,10 +60,13 @@ def comparison(procedure: str, measured: Sequence[Measured]) -> list[Table]:
         for row in paper.rows:
             table.add_row(row["method"], *(_figure(row.get(name)) for name in FIGURES))
         drawn.append(table)
-    table = _table("Measured by this run", ("n", *HEADINGS, "RMSE"))
+    bent = any(one.plcc_logistic is not None for one in measured)
+    extra = ("|PLCC| after logistic",) if bent else ()
+    table = _table("Measured by this run", ("n", *HEADINGS, "RMSE", *extra))
     for one in measured:
         figures = (_figure(getattr(one, name)) for name in FIGURES)
-        table.add_row(one.method, str(one.n), *figures, _figure(one.rmse))
+        last = (_figure(one.plcc_logistic),) if bent else ()
+        table.add_row(one.method, str(one.n), *figures, _figure(one.rmse), *last)
     drawn.append(table)
     return drawn
 

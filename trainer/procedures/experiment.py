@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,27 +14,35 @@ import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 
+from models.card import StartingWeights
 from models.networks.network import Network
 from models.render import Float, RenderSpec
 from trainer import datasets, loop, metrics, weights
 from trainer.batches import Pictures
 from trainer.datasets import ScoredImages
+from trainer.logistic import fit_logistic
 from trainer.losses import Supervised
+from trainer.procedures.description import Description
 from trainer.reference import Measured
 from trainer.settings import Hardware, Table, Training, Views, Weights
 from trainer.tracking import Epoch
-from trainer.weights import Record
 
 RECIPE_NAME = "recipe.toml"
 CONFIGURATION_NAME = "configuration.json"
 MEASURED_NAME = "measured.json"
+TRAINING_NAME = "training.json"
+"""In the folder of a training: what it keeps, and how many images of each source it has seen."""
+
+FEWEST_FOR_LOGISTIC = 6
+"""Five parameters pass through fewer."""
 
 
 class Source(Table):
     """Where images come from: a dataset's name, its folder in the data folder, its part.
 
     group: of a plain folder, the column that names what images share; render: of DICOM slices, how
-    they are drawn, as a bundle recipe's table of that name.
+    they are drawn, as a bundle recipe's table of that name; licence, attribution: for the card of a
+    bundle.
     """
 
     dataset: str
@@ -41,10 +50,21 @@ class Source(Table):
     part: str | None = None
     group: str | None = None
     render: dict[str, str | float] | None = None
+    licence: str = ""
+    attribution: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its name in a run's files and on a card."""
+        words = [self.dataset, self.part or "", "" if self.folder == "." else f"in {self.folder}"]
+        return " ".join(word for word in words if word)
 
 
 class ProcedureRecipe(Table):
-    """What the recipes of all procedures have; `ablations` are the network's own names."""
+    """What the recipes of all procedures have; `ablations` are the network's own names.
+
+    bundle: what a card says beyond the run; only with it a run is exported.
+    """
 
     procedure: str
     architecture: str
@@ -52,11 +72,16 @@ class ProcedureRecipe(Table):
     ablations: tuple[str, ...] = ()
     hardware: Hardware = Hardware()
     weights: Weights = Weights()
+    bundle: Description | None = None
 
 
 @dataclass
 class Experiment:
-    """One run of a procedure: its recipe, folders and Fabric, and the weights it started from."""
+    """One run of a procedure: its recipe, folders and Fabric, and the weights it started from.
+
+    loaded: the images of every source, with its title; seen: titles and names of the images that a
+    training's network has learned from, by the training's name.
+    """
 
     recipe: ProcedureRecipe
     text: str
@@ -64,8 +89,9 @@ class Experiment:
     run: Path
     fabric: Fabric
     report: Callable[[str, Epoch, int], None]
-    records: tuple[Record, ...] = ()
-    images: dict[str, int] = field(default_factory=dict)
+    records: tuple[StartingWeights, ...] = ()
+    loaded: list[tuple[str, ScoredImages]] = field(default_factory=list)
+    seen: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
 
     @classmethod
     def begin(
@@ -87,17 +113,9 @@ class Experiment:
         return cls(recipe, text, data, run, fabric, report)
 
     def load(self, source: Source) -> ScoredImages:
-        """The images of a source; its number goes into the run's configuration."""
-        folder = self.data / source.folder
-        images = datasets.load(
-            source.dataset,
-            folder,
-            part=source.part,
-            group=source.group,
-            render=RenderSpec.from_table(source.render) if source.render else None,
-        )
-        title = f"{source.dataset} {source.part or ''}".strip()
-        self.images[f"{title} in {source.folder}"] = len(images)
+        """The images of a source; their number goes into the run's configuration."""
+        images = load_source(source, self.data)
+        self.loaded.append((source.title, images))
         return images
 
     def build(self, seed: int) -> Network:
@@ -135,8 +153,13 @@ class Experiment:
         objective: Supervised | None = None,
         others: Pictures | None = None,
         validation: Pictures | None = None,
+        follows: Iterable[str] = (),
     ) -> None:
-        """Train a network in the run's folder of this name."""
+        """Train a network in the run's folder of this name.
+
+        follows: the trainings that this one builds on, whose images its network knows too.
+        """
+        self._tell(name, settings, pictures, others, follows)
         loop.train(
             network,
             objective or Supervised(network),
@@ -152,6 +175,27 @@ class Experiment:
             others=others,
             validation=validation,
         )
+
+    def _tell(
+        self,
+        name: str,
+        settings: Training,
+        pictures: Pictures,
+        others: Pictures | None,
+        follows: Iterable[str],
+    ) -> None:
+        """Write TRAINING_NAME, for whoever exports the training's network."""
+        titles = {id(one): title for title, images in self.loaded for one in images}
+        seen = set().union(*(self.seen[earlier] for earlier in follows))
+        for part in (pictures, others):
+            for one in part.images if part is not None else ():
+                seen.add((titles[id(one)], str(getattr(one, "name", ""))))
+        self.seen[name] = seen
+        if self.fabric.is_global_zero:
+            counts = Counter(title for title, _ in seen)
+            told = {"keep": settings.keep, "images": dict(sorted(counts.items()))}
+            (self.run / name).mkdir(parents=True, exist_ok=True)
+            (self.run / name / TRAINING_NAME).write_text(json.dumps(told, indent=1) + "\n", "utf-8")
 
     def estimates(self, network: Network, pictures: Pictures) -> Float:
         """The scores `[n]` of pictures, as the paper evaluates."""
@@ -179,7 +223,7 @@ class Experiment:
             return
         configuration = {
             "procedure": self.recipe.procedure,
-            "images": self.images,
+            "images": {title: len(images) for title, images in self.loaded},
             "weights": weights.as_tables(self.records),
             "torch": torch.__version__,
             "device": str(self.fabric.device),
@@ -187,6 +231,26 @@ class Experiment:
         rows = [asdict(one) | {"overall": one.overall} for one in measured]
         for name, content in ((CONFIGURATION_NAME, configuration), (MEASURED_NAME, rows)):
             (self.run / name).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+
+
+def load_source(source: Source, data: Path) -> ScoredImages:
+    """The images of a source in the data folder."""
+    return datasets.load(
+        source.dataset,
+        data / source.folder,
+        part=source.part,
+        group=source.group,
+        render=RenderSpec.from_table(dict(source.render)) if source.render else None,
+    )
+
+
+def sources_of(recipe: ProcedureRecipe) -> Iterator[tuple[str, Source]]:
+    """The sources in a recipe's data, with the key that each stands under."""
+    data = getattr(recipe, "data", None)
+    for name in type(data).model_fields if isinstance(data, Table) else ():
+        source = getattr(data, name)
+        if isinstance(source, Source):
+            yield f"data.{name}", source
 
 
 def on_scale(images: ScoredImages, highest: float) -> npt.NDArray[np.float32]:
@@ -201,18 +265,32 @@ def on_scale(images: ScoredImages, highest: float) -> npt.NDArray[np.float32]:
     return np.asarray((share if images.higher_is_better else 1 - share) * highest, np.float32)
 
 
-def agreement(method: str, estimates: Float, scores: Float) -> Measured:
-    """The figures of estimates `[n]` against scores `[n]`."""
-    rmse = float(np.sqrt(np.mean((estimates - scores) ** 2)))
+def agreement(
+    method: str, estimates: Float, scores: Float, *, training: str = "", logistic: bool = False
+) -> Measured:
+    """The figures of estimates `[n]` against scores `[n]`.
+
+    training: whose network made the estimates; logistic: also PLCC after the five-parameter
+    logistic, fitted to these very scores (NaN for fewer than six).
+    """
+    bent = np.nan
     if len(scores) < 3 or np.ptp(scores) == 0 or np.ptp(estimates) == 0:
-        return Measured(method, len(scores), np.nan, np.nan, np.nan, rmse)
+        plain = (np.nan, np.nan, np.nan)
+    else:
+        plain = (
+            metrics.plcc(estimates, scores),
+            metrics.srocc(estimates, scores),
+            metrics.krocc(estimates, scores),
+        )
+        if logistic and len(scores) >= FEWEST_FOR_LOGISTIC:
+            bent = metrics.plcc(fit_logistic(estimates, scores)(estimates), scores)
     return Measured(
         method,
         len(scores),
-        metrics.plcc(estimates, scores),
-        metrics.srocc(estimates, scores),
-        metrics.krocc(estimates, scores),
-        rmse,
+        *plain,
+        rmse=float(np.sqrt(np.mean((estimates - scores) ** 2))),
+        plcc_logistic=bent if logistic else None,
+        training=training,
     )
 
 

@@ -100,6 +100,7 @@ def run(experiment: Experiment, recipe: Recipe) -> tuple[Measured, ...]:
         objective=MeanTeacher(network, recipe.semi_supervision),
         others=experiment.pictures(network, others, recipe.views, pseudo),
         validation=experiment.pictures(network, validation, recipe.views),
+        follows=[f"member-{number}" for number in range(1, len(ensemble) + 1)],
     )
     return measured + _measured(experiment, recipe, "joint", _title(recipe, True), network, tests)
 
@@ -144,6 +145,7 @@ def _measured(
         agreement(
             f"{title}, {words}",
             *experiment.test(f"{name}-{short}", network, images, recipe.views),
+            training=name,
         )
         for short, words, images in tests
         if len(images)

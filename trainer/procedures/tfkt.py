@@ -85,17 +85,20 @@ def run(experiment: Experiment, recipe: Recipe) -> tuple[Measured, ...]:
         recipe.phase_2,
         experiment.pictures(network, train, recipe.views),
         validation=experiment.pictures(network, validation, recipe.views),
+        follows=("phase-1",) if recipe.pretraining else (),
     )
     title = "TFKT" if recipe.pretraining else "TFKT without pretraining"
     if "frozen-first" in recipe.ablations:
         title += ", frozen F"
-    measured = [
-        agreement(f"{title}, A", *experiment.test("setting-a", network, held, recipe.views))
-    ]
+    tests = [("A", held)]
     if recipe.data.test is not None:
-        test = experiment.load(recipe.data.test).labelled
-        if len(test):
-            measured.append(
-                agreement(f"{title}, B", *experiment.test("setting-b", network, test, recipe.views))
-            )
-    return tuple(measured)
+        tests.append(("B", experiment.load(recipe.data.test).labelled))
+    return tuple(
+        agreement(
+            f"{title}, {setting}",
+            *experiment.test(f"setting-{setting.lower()}", network, images, recipe.views),
+            training="phase-2",
+        )
+        for setting, images in tests
+        if len(images)
+    )
