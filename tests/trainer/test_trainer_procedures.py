@@ -13,15 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from models import networks
 from tests.trainer import layouts
 from trainer import procedures
 from trainer.__main__ import main
 from trainer.datasets import ScoredImage, ScoredImages
-from trainer.procedures.experiment import on_scale, stratified
+from trainer.procedures.experiment import agreement, on_scale, stratified
 from trainer.recipe import RecipeError, read_text
-from trainer.reference import FIGURES, Measured, paper_tables
+from trainer.reference import FIGURES, Measured, comparison, paper_tables
 from trainer.tracking import read_history
 
 ROOT = Path(__file__).parents[2]
@@ -121,6 +122,12 @@ def test_procedure_runs_end_to_end_and_its_loss_falls(
     measured = json.loads((run / "measured.json").read_text("utf-8"))
     assert len(measured) == rows
     assert all(np.isfinite(row["rmse"]) and row["n"] > 0 for row in measured)
+    for row in measured:
+        # MIQANet's protocol alone bends the estimates first.
+        assert (row["plcc_logistic"] is None) == (name != "miqanet")
+        if row["training"]:  # means over folds are of several
+            assert (run / row["training"] / "training.json").exists()
+    assert ("after" in printed) == (name == "miqanet")
     configuration = json.loads((run / "configuration.json").read_text("utf-8"))
     assert configuration["weights"] == []
     assert sum(configuration["images"].values()) > 0
@@ -224,6 +231,25 @@ def scored(scores: list[float], groups: list[str], better: bool = True) -> Score
 def test_scores_come_to_the_networks_scale() -> None:
     assert on_scale(scored([0, 25, 100], list("abc")), 4).tolist() == [0, 1, 4]
     assert on_scale(scored([0, 25, 100], list("abc"), better=False), 4).tolist() == [4, 3, 0]
+
+
+def test_plcc_is_told_plain_and_after_the_logistic() -> None:
+    estimates = np.linspace(0, 4, 40, dtype=np.float32)
+    scores = (4 / (1 + np.exp(-4 * (estimates - 2)))).astype(np.float32)
+    told = agreement("a", estimates, scores, training="fold-1", logistic=True)
+    assert told.plcc_logistic is not None
+    assert told.plcc < 0.97 < 0.99 < told.plcc_logistic <= 1
+    assert (told.srocc, told.training) == (pytest.approx(1), "fold-1")
+    assert told.overall == pytest.approx(told.plcc + told.srocc + told.krocc)
+    assert agreement("a", estimates, scores).plcc_logistic is None
+    few = agreement("a", estimates[:5], scores[:5], logistic=True)
+    assert few.plcc_logistic is not None
+    assert np.isnan(few.plcc_logistic)  # five parameters would pass through five points
+    console = Console(width=120, record=True)
+    console.print(comparison("miqanet", [told, few])[-1])
+    assert "|PLCC| after logistic" in console.export_text()
+    console.print(comparison("ms-iqa", [agreement("a", estimates, scores)])[-1])
+    assert "logistic" not in console.export_text().split("a ")[-1]
 
 
 def test_stratified_parts_have_like_scores_and_whole_groups() -> None:
