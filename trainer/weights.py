@@ -8,6 +8,7 @@ SHA-256, for the run's configuration and the bundle's card.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -146,11 +147,15 @@ def _keep(
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
-    save_file({key: tensor.contiguous() for key, tensor in state.items()}, str(path))
     sources = folder / SOURCES_NAME
+    # Several processes may fetch at once: whatever one of them reads must be whole.
+    partial = folder / f"{name}.{os.getpid()}.tmp"
+    save_file({key: tensor.contiguous() for key, tensor in state.items()}, str(partial))
+    partial.replace(path)
     known = json.loads(sources.read_text("utf-8")) if sources.exists() else {}
     known[name] = {"source": source, "licence": licence}
-    sources.write_text(json.dumps(known, indent=1) + "\n", "utf-8")
+    partial.write_text(json.dumps(known, indent=1) + "\n", "utf-8")
+    partial.replace(sources)
     return path
 
 
