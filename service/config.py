@@ -84,6 +84,8 @@ class Complete(_Section):
     quiet_s: Seconds = 30
     settle_s: Seconds = 2
     reopened_quiet_max_s: Seconds = 600
+    companion_wait_s: Seconds = 900
+    """How long beyond its quiet period PET waits for its CT."""
 
 
 class Score(_Section):

@@ -12,11 +12,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, exists, func, insert, select, update
 
+from service.companion import Fusing
 from service.judge.evidence import Assessment, SeriesFacts, SliceScore
 from service.judge.judging import alarming
 from service.ledger import json_text, tally
 from service.ledger.database import Database
 from service.ledger.issuing import Issue, NewReport, issue, predecessor_holds
+from service.ledger.pairing import Companion, companion_of, reconsider
 from service.ledger.tables import (
     AssessmentRow,
     FrameRow,
@@ -30,7 +32,7 @@ from service.ledger.tables import (
     ThumbnailRow,
 )
 
-_PENDING = (FrameState.WAITING, FrameState.LEASED)
+_PENDING = (FrameState.AWAITING_COMPANION, FrameState.WAITING, FrameState.LEASED)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class SeriesSnapshot:
 
     `slices` are in order of stack and position; those still waiting are left out.
     `images` are (SOP Instance UID, digest) of every image, `paths` where each lies in the spool.
-    `assessment` is the current one, of this generation or an earlier one.
+    `assessment` is the current one, of this generation or an earlier one. `companion` is the CT
+    that a PET's slices were fused with.
     """
 
     series_id: int
@@ -66,6 +69,7 @@ class SeriesSnapshot:
     thumbnails: dict[tuple[str, int], Thumbnail]
     assessment_id: int | None
     assessment: Assessment | None
+    companion: Companion | None = None
 
 
 def due_series(database: Database, now: float) -> list[int]:
@@ -118,11 +122,13 @@ def close(
     *,
     report_study: bool,
     now: float,
+    fusing: Fusing | None = None,
 ) -> bool:
     """Make the assessment current, with its reports and their outbox rows, in one transaction.
 
-    With `report_study` the study is marked as due for a report instead. False, and nothing is
-    written, when the series changed since `seen`.
+    With `report_study` the study is marked as due for a report instead. With `fusing`, a CT that
+    changes what a PET is fused with opens it again. False, and nothing is written, when the series
+    changed since `seen`.
     """
     with database.write() as connection:
         if not _still(connection, seen) or not predecessor_holds(connection, reports):
@@ -159,6 +165,8 @@ def close(
             connection.execute(
                 update(StudyRow).where(StudyRow.id == seen.study_id).values(report_due=True)
             )
+        if fusing is not None and seen.facts.modality == "CT":
+            reconsider(connection, seen.series_id, fusing, now)
         tally.count(connection, "verdicts", seen.facts.modality, assessment.verdict)
         tally.observe(connection, "verdict_seconds", now - seen.last_object_at, "final")
         return True
@@ -297,6 +305,7 @@ def _snapshot(connection: Connection, series_id: int) -> SeriesSnapshot:
         },
         assessment_id=None if current is None else current.id,
         assessment=None if current is None else json_text.load_assessment(current.body),
+        companion=companion_of(connection, series.companion_id),
     )
 
 

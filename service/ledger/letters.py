@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select, update
 
-from service.ledger import outbox, scoring
+from service.ledger import outbox, pairing, scoring
 from service.ledger.database import Database
 from service.ledger.tables import (
     FrameRow,
@@ -86,7 +86,7 @@ def drop(database: Database, name: str) -> bool:
         dropped = connection.execute(
             update(FrameRow)
             .where(FrameRow.id == number, FrameRow.state == FrameState.DEAD)
-            .values(state=FrameState.EXCLUDED, reason="given up by an operator")
+            .values(state=FrameState.EXCLUDED, reason=pairing.GIVEN_UP)
         )
         return bool(dropped.rowcount)
 

@@ -27,7 +27,12 @@ from service.ledger.tables import (
     SeriesState,
 )
 
-UNFINISHED_FRAMES = (FrameState.WAITING, FrameState.LEASED, FrameState.DEAD)
+UNFINISHED_FRAMES = (
+    FrameState.AWAITING_COMPANION,
+    FrameState.WAITING,
+    FrameState.LEASED,
+    FrameState.DEAD,
+)
 UNFINISHED_OUTBOX = (
     OutboxState.HELD,
     OutboxState.WAITING,
@@ -159,6 +164,7 @@ def status_lines(database: Database, now: float) -> list[str]:
         f"dead letters          {waiting.dead_letters}",
     ]
     return lines
+        f"slices awaiting a CT  {waiting.frames.get(FrameState.AWAITING_COMPANION, 0)}",
 
 
 def _held(connection: Connection) -> int:

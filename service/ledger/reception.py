@@ -272,8 +272,12 @@ def _add_frames(
     outcome: Outcome,
     now: float,
 ) -> None:
-    """One row a frame; a contested object is one piece of work, however many frames it holds."""
+    """One row a frame; a contested object is one piece of work, however many frames it holds.
+
+    PET is scored fused with its CT, which has to be found first (`pairing`).
+    """
     contested = outcome is Outcome.CONTESTED
+    fused = received.facts.modality == "PT" and not contested
     connection.execute(
         insert(FrameRow),
         [
@@ -283,7 +287,7 @@ def _add_frames(
                 "frame_number": number,
                 "instance_number": received.instance_number,
                 "work": FrameWork.COMPARE if contested else FrameWork.SCORE,
-                "state": FrameState.WAITING,
+                "state": FrameState.AWAITING_COMPANION if fused else FrameState.WAITING,
                 "attempts": 0,
                 "received_at": now,
                 "stack": "",
