@@ -17,6 +17,7 @@ from service import header
 from service.config import Settings
 from service.deliver import folder
 from service.errors import RejectedInput
+from service.judge.commissioning import WAIVED
 from service.judge.evidence import Assessment, SeriesFacts, SliceScore, Verdict
 from service.judge.judging import judge
 from service.judge.policy import Policy
@@ -117,6 +118,7 @@ def assess(
         None if digest is None else scorer.identity_of(digest),
         policy,
         configured_mode=settings.mode,
+        commissioning=WAIVED,  # there is no ledger to hold a record
         worst_count=settings.report.worst_slices,
     )
     return AssessedSeries(

@@ -177,6 +177,9 @@ class Settings(BaseSettings):
     mode: Mode
     """`shadow`: database and pages only, reports are built and kept; `notify`: the room page
     alarms too; `report`: reports are sent. A policy rule may name a more careful one."""
+    commissioning: Literal["required", "waived"] = "required"
+    """`required`: a protocol stays in shadow until its limits are signed off on its scanner
+    (`iqgate commission`); `waived`: for demonstrations and tests."""
     data_dir: Path
     policy: Path | None = None
     ledger_url: str = ""

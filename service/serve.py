@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.config import Settings
-from service.ledger import reading
+from service.ledger import commissioning, reading
 from service.ledger.database import Database
 from service.log import line
 from service.role import stop_on_signal
@@ -69,17 +69,20 @@ def _announce(settings: Settings) -> None:
     database = Database(settings.database_url)
     database.upgrade()
     held = reading.held_reports(database)
+    signed = len(commissioning.records(database))
     database.dispose()
     log.info(line("starting", mode=settings.mode, data_dir=settings.data_dir))
     if settings.mode != "report":
-        log.warning(
-            line(
-                "reports-kept-back",
-                mode=settings.mode,
-                held=held,
-                why="reports are built and kept, and sent to nobody, until the mode is 'report'",
-            )
-        )
+        why = "reports are built and kept, and sent to nobody, until the mode is 'report'"
+        held = {why: sum(held.values())}
+    for reason, count in held.items():
+        log.warning(line("reports-kept-back", mode=settings.mode, held=count, why=reason))
+    if settings.commissioning == "waived":
+        why = "limits that nobody signed off here decide, and every report says so"
+        log.warning(line("commissioning-waived", why=why))
+    else:
+        why = "a protocol stays in shadow until its limits are signed off: `iqgate commission`"
+        log.warning(line("commissioning-required", signed=signed, why=why))
     if not settings.report_peers:
         log.warning(line("no-pacs-configured", reports_go_to=settings.reports_folder))
 

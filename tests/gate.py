@@ -37,10 +37,12 @@ class Gate:
     def config(self) -> Path:
         return self.folder / "iqgate.toml"
 
-    def configure(self, text: str) -> None:
-        """Write the configuration: `text` after the ports and the data directory."""
+    def configure(self, text: str, *, commissioning: str = "waived") -> None:
+        """Write the configuration: `text` after the data directory and whether commissioning is
+        required."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(f'data_dir = "{self.data_dir}"\n{text}\n', encoding="utf-8")
+        head = f'data_dir = "{self.data_dir}"\ncommissioning = "{commissioning}"\n'
+        self.config.write_text(f"{head}{text}\n", encoding="utf-8")
 
     def start(self) -> None:
         """Start `iqgate serve` and wait until it is ready."""

@@ -90,13 +90,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class StackResult:
-    """One stack's statistic. `interval` is its 95 % interval where it can be had."""
+    """One stack's statistic, by the rule that applies to it. `interval` is its 95 % interval where
+    it can be had; `statistic` and `limits` are its rule's."""
 
     stack: str
     slices_scored: int
     value: float
     interval: tuple[float, float] | None
     verdict: Verdict
+    rule: str = ""
+    statistic: str = ""
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,8 @@ class Assessment:
     slices_scored: int = 0
     rule: str = ""
     mode: str = "shadow"
+    hold: str = ""
+    """Why its reports are kept back, in words; empty where they are sent."""
     commissioned: bool = False
     primary_rank: int = 0
     """Which reconstruction of an acquisition alarms: the one of lowest rank."""

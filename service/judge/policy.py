@@ -9,9 +9,16 @@ import hashlib
 import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from service.errors import ConfigError
 from service.judge.evidence import SeriesFacts
@@ -19,6 +26,14 @@ from service.judge.evidence import SeriesFacts
 Mode = Literal["shadow", "notify", "report"]
 MODES: tuple[Mode, ...] = ("shadow", "notify", "report")
 """From the most careful to the most outspoken."""
+
+
+def _as_patterns(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_as_patterns), Field(min_length=1)]
+"""Shell patterns, any case: one, or a list of which one has to fit."""
 
 
 class _Table(BaseModel):
@@ -60,6 +75,11 @@ class Statistic(_Table):
         return self.name == "share-below"
 
     @property
+    def share(self) -> float:
+        """The share of slices below the quantile that it is; of a share of slices, one half."""
+        return 0.5 if self.percent is None else self.percent / 100
+
+    @property
     def words(self) -> str:
         match self.name:
             case "median":
@@ -75,10 +95,16 @@ class Rule(_Table):
 
     name: Annotated[str, Field(min_length=1)]
     modality: Literal["CT", "MR", "PT"]
-    protocol: str = "*"
-    """Shell pattern, any case, on Protocol Name or Series Description."""
-    kernel: str = "*"
-    """Shell pattern, any case, on Convolution Kernel."""
+    scanner: Patterns = ("*",)
+    """On manufacturer, model and serial number, as the pages name the scanner."""
+    protocol: Patterns = ("*",)
+    """On Protocol Name or Series Description."""
+    kernel: Patterns = ("*",)
+    """On Convolution Kernel."""
+    body_part: Patterns = ("*",)
+    """On Body Part Examined."""
+    stack: Patterns = ("*",)
+    """On the stack's name, as "axial, b 1000": stacks of one series may have rules of their own."""
     slice_thickness_mm: Span | None = None
     age_years: Span | None = None
     mode: Mode | None = None
@@ -91,8 +117,16 @@ class Rule(_Table):
     minimum_share_scored: Annotated[float, Field(gt=0, le=1)] = 0.5
     primary_rank: int = 10
     """Among reconstructions of one acquisition, the lowest rank alarms."""
-    commissioned_by: str = ""
-    """Who set these limits at this site, and when; empty: not commissioned."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, table: Any) -> Any:
+        if isinstance(table, dict) and "commissioned_by" in table:
+            raise ValueError(
+                "commissioned_by is no longer a key of the policy: take it out, and record who "
+                "commissioned the limits with `iqgate commission sign` (docs/commissioning.md)"
+            )
+        return table
 
     @model_validator(mode="after")
     def _ordered(self) -> Rule:
@@ -106,12 +140,14 @@ class Rule(_Table):
                 raise ValueError("unusable must lie beyond meets, on the worse side")
         return self
 
-    def applies(self, facts: SeriesFacts) -> bool:
-        names = (facts.protocol_name.lower(), facts.series_description.lower())
+    def applies(self, facts: SeriesFacts, stack: str) -> bool:
         return (
             facts.modality == self.modality
-            and any(fnmatchcase(name, self.protocol.lower()) for name in names)
-            and fnmatchcase(facts.kernel.lower(), self.kernel.lower())
+            and _matches(self.scanner, facts.scanner)
+            and _matches(self.protocol, facts.protocol_name, facts.series_description)
+            and _matches(self.kernel, facts.kernel)
+            and _matches(self.body_part, facts.body_part)
+            and _matches(self.stack, stack)
             and (
                 self.slice_thickness_mm is None
                 or self.slice_thickness_mm.holds(facts.slice_thickness_mm)
@@ -131,9 +167,12 @@ class Policy:
     rules: tuple[Rule, ...]
     digest: str
 
-    def rule_for(self, facts: SeriesFacts) -> Rule | None:
-        """The first rule that applies; None leaves the series not assessed."""
-        return next((rule for rule in self.rules if rule.applies(facts)), None)
+    def rule_for(self, facts: SeriesFacts, stack: str = "") -> Rule | None:
+        """The first rule that applies to a stack of a series; None leaves it not assessed."""
+        return next((rule for rule in self.rules if rule.applies(facts, stack)), None)
+
+    def rule(self, name: str) -> Rule | None:
+        return next((rule for rule in self.rules if rule.name == name), None)
 
 
 def parse_policy(text: str, source: str = "policy.toml") -> Policy:
@@ -155,7 +194,15 @@ def parse_policy(text: str, source: str = "policy.toml") -> Policy:
     return Policy(rules, hashlib.sha256(text.encode()).hexdigest())
 
 
-def effective_mode(configured: Mode, rule: Rule | None) -> Mode:
-    """The more careful of the configuration's mode and the rule's."""
+def effective_mode(configured: Mode, rule: Rule | None, *, commissioned: bool) -> Mode:
+    """The more careful of the configuration's mode and the rule's; shadow, whatever they say,
+    while the rule's limits are not commissioned."""
     wanted = rule.mode if rule is not None and rule.mode is not None else configured
+    if not commissioned:
+        wanted = "shadow"
     return MODES[min(MODES.index(configured), MODES.index(wanted))]
+
+
+def _matches(patterns: tuple[str, ...], *names: str) -> bool:
+    """Whether any name fits any pattern (shell style, any case)."""
+    return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns for name in names)

@@ -42,10 +42,10 @@ class NewReport:
 
 @dataclass(frozen=True)
 class Issue:
-    """Where reports go, and whether they are kept back (shadow)."""
+    """Where reports go, and why they are kept back; empty where they are not."""
 
     destinations: tuple[str, ...]
-    held: bool
+    held: str
 
 
 def last_attempted(database: Database, kind: str, scope_uid: str) -> IssuedReport | None:
@@ -102,6 +102,7 @@ def issue(
                     state=OutboxState.HELD if outbox.held else OutboxState.WAITING,
                     attempts=0,
                     next_attempt_at=now,
+                    last_error=outbox.held or None,
                     created_at=now,
                 )
             )

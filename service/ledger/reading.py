@@ -57,14 +57,19 @@ class RoleReading:
 
 @dataclass(frozen=True)
 class Backlog:
-    """What waits and what died. Ages in seconds; 0 where nothing waits."""
+    """What waits and what died. Ages in seconds; 0 where nothing waits. `held`: reports kept back,
+    by the reason."""
 
     frames: dict[FrameState, int]
     outbox: dict[tuple[str, OutboxState], int]
     oldest_frame_s: float
     oldest_report_s: float
     open_series: int
-    held_reports: int
+    held: dict[str, int]
+
+    @property
+    def held_reports(self) -> int:
+        return sum(self.held.values())
 
     @property
     def dead_letters(self) -> int:
@@ -114,12 +119,12 @@ def backlog(connection: Connection, now: float) -> Backlog:
         oldest_frame_s=_age(now, [at for state, _, at in frames if state in _PENDING]),
         oldest_report_s=_age(now, [at for _, state, _, at in parcels if state in under_way]),
         open_series=open_series,
-        held_reports=_held(connection),
+        held=_held(connection),
     )
 
 
-def held_reports(database: Database) -> int:
-    """Reports that are built and kept back, for want of a mode that sends them."""
+def held_reports(database: Database) -> dict[str, int]:
+    """Reports that are built and kept back, by the reason."""
     with database.read() as connection:
         return _held(connection)
 
@@ -159,20 +164,23 @@ def status_lines(database: Database, now: float) -> list[str]:
     lines += [
         f"open series           {waiting.open_series}",
         f"slices waiting        {pending}" + _oldest(waiting.oldest_frame_s, pending),
+        f"slices awaiting a CT  {waiting.frames.get(FrameState.AWAITING_COMPANION, 0)}",
         f"reports under way     {under_way}" + _oldest(waiting.oldest_report_s, under_way),
         f"reports held back     {waiting.held_reports}",
+        *(f"  {count:>5}  {reason}" for reason, count in waiting.held.items()),
         f"dead letters          {waiting.dead_letters}",
     ]
     return lines
-        f"slices awaiting a CT  {waiting.frames.get(FrameState.AWAITING_COMPANION, 0)}",
 
 
-def _held(connection: Connection) -> int:
-    return connection.execute(
-        select(func.count(OutboxRow.report_id.distinct())).where(
-            OutboxRow.state == OutboxState.HELD
-        )
-    ).scalar_one()
+def _held(connection: Connection) -> dict[str, int]:
+    counts = connection.execute(
+        select(OutboxRow.last_error, func.count(OutboxRow.report_id.distinct()))
+        .where(OutboxRow.state == OutboxState.HELD)
+        .group_by(OutboxRow.last_error)
+        .order_by(OutboxRow.last_error)
+    )
+    return {reason or "no reason is recorded": count for reason, count in counts}
 
 
 def _age(now: float, since: Sequence[float]) -> float:

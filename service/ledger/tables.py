@@ -289,6 +289,7 @@ class OutboxRow(Base):
     lease_token: Mapped[str | None] = mapped_column(String(36))
     lease_expires_at: Mapped[float | None]
     last_error: Mapped[str | None] = mapped_column(Text)
+    """Why it was not delivered the last time, or why it is held."""
     created_at: Mapped[float]
     delivered_at: Mapped[float | None]
 

@@ -15,10 +15,11 @@ from pydicom import Dataset
 from service import header
 from service.config import VERSION, Settings
 from service.errors import UnreadableObject
+from service.judge.commissioning import Commissioning
 from service.judge.evidence import Assessment, BundleIdentity, Verdict
 from service.judge.judging import judge, not_assessed
 from service.judge.policy import Policy
-from service.ledger import closing, issuing, scoring
+from service.ledger import closing, commissioning, issuing, scoring
 from service.ledger.closing import SeriesSnapshot
 from service.ledger.database import Database
 from service.ledger.issuing import Issue, NewReport
@@ -139,6 +140,10 @@ class Concluder:
             next(map(self.identify, sorted(seen.bundle_digests)), None),
             self.policy,
             configured_mode=self.settings.mode,
+            commissioning=Commissioning(
+                self.settings.commissioning == "required",
+                commissioning.records(self.database, seen.facts.scanner),
+            ),
             worst_count=self.settings.report.worst_slices,
         )
         if seen.conflicts:
@@ -147,8 +152,8 @@ class Concluder:
         return assessment
 
     def _issue(self, assessments: Sequence[Assessment]) -> Issue:
-        held = not any(one.mode == "report" for one in assessments)
-        return Issue(self.settings.destinations, held)
+        holds = [one.hold for one in assessments]
+        return Issue(self.settings.destinations, held="" if "" in holds else min(holds, default=""))
 
     def _build(
         self, subjects: Sequence[tuple[SeriesSnapshot, Assessment]], scope_uid: str, now: float

@@ -61,6 +61,7 @@ class Pages:
         self._templates.globals.update(
             version=VERSION,
             mode=settings.mode,
+            commissioning=settings.commissioning,
             mode_in_words=MODE_IN_WORDS[settings.mode],
             disclaimer=DISCLAIMER,
             room_path=entry.room_path,

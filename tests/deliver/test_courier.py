@@ -70,7 +70,7 @@ def post(database):
             part10(REPORT),
         )  # fmt: skip
         with database.write() as connection:
-            issue(connection, report, [], Issue((destination,), held=False), 1000.0)
+            issue(connection, report, [], Issue((destination,), held=""), 1000.0)
 
     return put
 

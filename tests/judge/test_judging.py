@@ -1,5 +1,7 @@
 """The judgement: boundaries, stacks, exclusions, alarms."""
 
+from dataclasses import replace
+
 import pytest
 
 from service.judge.evidence import Verdict
@@ -41,21 +43,16 @@ def test_without_an_unusable_limit_nothing_is_unusable():
 
 
 def test_the_reason_names_statistic_value_and_limit():
-    assessment = verdict_of(2.0, 2.2, 2.4)
-    assert assessment.reason == "The median of slice scores is 2.20, below the limit 2.5."
-    assert assessment.score == pytest.approx(2.2)
+    assessment = verdict_of(2.0, 2.0, 2.0)
+    assert assessment.reason == "The median of slice scores is 2.00, below the limit 2.5."
+    assert assessment.score == pytest.approx(2.0)
     assert assessment.statistic == "median of slice scores"
     assert assessment.noise_hu == 10.0
 
 
 def test_limits_nobody_commissioned_say_so():
     assert NOT_COMMISSIONED in verdict_of(3.0, 3.0, 3.0).warnings
-    policy = parse_policy(
-        '[[rule]]\nname = "ct"\nmodality = "CT"\nmeets = 2.5\ncommissioned_by = "A. Physicist"\n'
-    )
-    commissioned = verdict_of(3.0, 3.0, 3.0, policy=policy)
-    assert commissioned.commissioned
-    assert NOT_COMMISSIONED not in commissioned.warnings
+    assert not verdict_of(3.0, 3.0, 3.0).commissioned
 
 
 @pytest.mark.parametrize(
@@ -116,9 +113,66 @@ def test_share_below_turns_the_limits_round():
     assert verdict_of(1, 1, 1, 1, 1, policy=policy).verdict is Verdict.UNUSABLE
 
 
-def test_an_interval_across_a_limit_is_borderline():
-    assert verdict_of(2.0, 2.2, 2.4, 2.6, 2.8, 3.0, 3.2).borderline
-    assert not verdict_of(3.0, 3.1, 3.2, 3.3, 3.4, 3.5, 3.6).borderline
+def test_an_interval_across_a_limit_is_borderline_and_the_reason_says_so():
+    close = verdict_of(2.0, 2.2, 2.4, 2.6, 2.8, 3.0, 3.2)
+    assert close.borderline
+    assert "at least the limit 2.5; borderline: its 95 % interval, " in close.reason
+    assert close.reason.endswith(", holds it.")
+    far = verdict_of(3.0, 3.1, 3.2, 3.3, 3.4, 3.5, 3.6)
+    assert not far.borderline
+    assert "borderline" not in far.reason
+
+
+def test_a_limit_other_than_the_verdicts_is_named():
+    assessment = verdict_of(1.0, 1.1, 1.2, 1.3, 1.4, 1.0, 0.9, 1.2, 1.3, 1.1)
+    assert assessment.verdict is Verdict.DOES_NOT_MEET
+    assert not assessment.borderline
+    unsure = [replace(one, spread=0.1) for one in slices(*[1.1] * 10)]
+    borderline = judge(facts(), unsure, BUNDLE, POLICY)
+    assert borderline.borderline
+    assert borderline.reason.endswith(
+        "below the limit 2.5; borderline: its 95 % interval, 0.90 to 1.30, holds the limit 1."
+    )
+
+
+def test_the_networks_doubt_makes_a_verdict_borderline():
+    sure, unsure = (
+        [replace(one, spread=spread) for one in slices(*[2.7] * 20)] for spread in (0.05, 0.2)
+    )
+    assert not judge(facts(), sure, BUNDLE, POLICY).borderline
+    assert judge(facts(), unsure, BUNDLE, POLICY).borderline
+
+
+def test_stacks_are_judged_by_rules_of_their_own():
+    policy = parse_policy(
+        '[[rule]]\nname = "diffusion"\nmodality = "CT"\nstack = "*b [1-9]*"\nmeets = 1.0\n'
+        '[[rule]]\nname = "other"\nmodality = "CT"\nstack = ["axial, b 0", "axial"]\nmeets = 2.5\n'
+    )
+    still, weighted = (
+        slices(*[2.8] * 5, stack="axial, b 0"),
+        slices(*[1.5] * 5, stack="axial, b 800"),
+    )
+    assessment = judge(facts(), still + weighted, BUNDLE, policy)
+    assert assessment.verdict is Verdict.MEETS
+    assert [(one.stack, one.rule, one.limits.meets) for one in assessment.stacks] == [
+        ("axial, b 0", "other", 2.5),
+        ("axial, b 800", "diffusion", 1.0),
+    ]
+    assert assessment.rule == "other", "the least margin to its own limit decides"
+    worse = judge(facts(), still + slices(*[0.5] * 5, stack="axial, b 800"), BUNDLE, policy)
+    assert (worse.verdict, worse.rule) == (Verdict.DOES_NOT_MEET, "diffusion")
+    assert "of stack axial, b 800" in worse.reason
+    assert worse.limits.meets == 1.0
+
+
+def test_a_stack_that_no_rule_names_is_told():
+    policy = parse_policy(
+        '[[rule]]\nname = "axial"\nmodality = "CT"\nstack = "axial*"\nmeets = 2.5\n'
+    )
+    both = slices(*[3.0] * 5) + slices(*[0.5] * 5, stack="sagittal")
+    assessment = judge(facts(), both, BUNDLE, policy)
+    assert assessment.verdict is Verdict.MEETS
+    assert any("5 scored slices lie in stacks" in one for one in assessment.warnings)
 
 
 def test_an_acquisition_alarms_once_on_its_primary_reconstruction():

@@ -16,6 +16,26 @@ def test_the_packaged_policy_has_a_rule_for_every_ct():
     assert policy.rule_for(facts(modality="US")) is None
 
 
+@pytest.mark.parametrize(
+    ("facts_of", "rule"),
+    [
+        ({"age_years": 0.0}, "ct-paediatric"),
+        ({"age_years": 15.99}, "ct-paediatric"),
+        ({"age_years": 16.0}, "ct"),
+        ({"age_years": None}, "ct"),
+        ({"age_years": None, "protocol_name": "Neonatal chest"}, "ct-paediatric-by-protocol"),
+        ({"age_years": 4.0, "protocol_name": "CTAC"}, "ct-paediatric"),
+        ({"series_description": "CTAC 3.75"}, "ct-attenuation-correction"),
+        ({"series_description": "CT AC"}, "ct-attenuation-correction"),
+        ({"protocol_name": "6.1 WMC_PET_CT_WBS_2D_"}, "ct-attenuation-correction"),
+        ({"protocol_name": "Thorac CT acute"}, "ct"),
+    ],
+)
+def test_the_packaged_policy_sorts_children_and_attenuation_correction(facts_of, rule):
+    policy = parse_policy(packaged("policy.toml").read_text("utf-8"))
+    assert policy.rule_for(facts(**facts_of)).name == rule
+
+
 def test_conditions_hold_together():
     policy = parse_policy(
         '[[rule]]\nname = "thin"\nmodality = "CT"\nmeets = 1\nprotocol = "*CHEST*"\n'
@@ -52,17 +72,38 @@ def test_a_wrong_policy_is_named(text, words):
 
 
 @pytest.mark.parametrize(
-    ("configured", "ruled", "mode"),
+    ("configured", "ruled", "commissioned", "mode"),
     [
-        ("shadow", "report", "shadow"),
-        ("report", "shadow", "shadow"),
-        ("report", None, "report"),
-        ("notify", "report", "notify"),
+        ("shadow", "report", True, "shadow"),
+        ("report", "shadow", True, "shadow"),
+        ("report", None, True, "report"),
+        ("notify", "report", True, "notify"),
+        ("report", "report", False, "shadow"),
+        ("notify", None, False, "shadow"),
     ],
 )
-def test_the_more_careful_mode_holds(configured, ruled, mode):
+def test_the_most_careful_mode_holds(configured, ruled, commissioned, mode):
     text = '[[rule]]\nname = "x"\nmodality = "CT"\nmeets = 1\n'
     if ruled:
         text += f'mode = "{ruled}"\n'
-    assert effective_mode(configured, parse_policy(text).rules[0]) == mode
-    assert effective_mode(configured, None) == configured
+    rule = parse_policy(text).rules[0]
+    assert effective_mode(configured, rule, commissioned=commissioned) == mode
+    assert effective_mode(configured, None, commissioned=True) == configured
+
+
+def test_patterns_may_be_lists_and_name_scanner_body_part_and_stack():
+    policy = parse_policy(
+        '[[rule]]\nname = "x"\nmodality = "CT"\nmeets = 1\nscanner = "maker*12345"\n'
+        'protocol = ["*lung*", "*chest*"]\nbody_part = ["CHEST", ""]\nstack = "axial*"\n'
+    )
+    assert policy.rule_for(facts(), "axial, b 0").name == "x"
+    assert policy.rule_for(facts(), "sagittal") is None
+    assert policy.rule_for(facts(device_serial_number="9"), "axial") is None
+    assert policy.rule_for(facts(body_part="HEAD"), "axial") is None
+    assert policy.rule_for(facts(protocol_name="Abdomen"), "axial") is None
+
+
+def test_commissioned_by_says_where_it_went():
+    text = '[[rule]]\nname = "x"\nmodality = "CT"\nmeets = 1\ncommissioned_by = "A. Physicist"\n'
+    with pytest.raises(ConfigError, match="iqgate commission sign"):
+        parse_policy(text)

@@ -10,7 +10,7 @@ from tests.factories import BUNDLE, facts, receive
 from tests.ledger.test_scoring import claim, store
 
 POLICY = parse_policy('[[rule]]\nname = "ct"\nmodality = "CT"\nmeets = 2.5\nminimum_slices = 1\n')
-TO_PACS = Issue(("pacs",), held=False)
+TO_PACS = Issue(("pacs",), held="")
 
 
 def score_all(database, now=0.0, score=3.0):
@@ -120,7 +120,11 @@ def test_the_same_report_is_issued_once(database):
 def test_shadow_builds_and_holds(database):
     receive(database, 1)
     score_all(database)
-    close(database, reports=[report("1.1.1")], to=Issue(("pacs",), held=True))
+    close(
+        database,
+        reports=[report("1.1.1")],
+        to=Issue(("pacs",), held="the configuration's mode is shadow"),
+    )
     assert rows(database, "SELECT state FROM outbox") == [("held",)]
     assert outbox.claim(database, ["pacs"], lease_s=60, now=1e9) is None
 

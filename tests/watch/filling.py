@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy import insert
 
 from service.config import Complete, Mode, Settings
+from service.judge.commissioning import WAIVED
 from service.judge.evidence import Assessment, BundleIdentity, SeriesFacts, Verdict
 from service.judge.judging import judge
 from service.judge.policy import parse_policy
@@ -40,7 +41,6 @@ POLICY = parse_policy(
     modality = "CT"
     meets = 2.5
     unusable = 1.0
-    commissioned_by = "a physicist"
     """
 )
 THUMBNAIL_PIXELS = 160
@@ -148,7 +148,7 @@ class Filling:
             seen,
             assessment,
             reports,
-            Issue(self.settings.destinations, held=assessment.mode != "report"),
+            Issue(self.settings.destinations, held=assessment.hold),
             report_study=False,
             now=self.clock(),
         )
@@ -176,7 +176,9 @@ class Filling:
     def _judge(self, seen: SeriesSnapshot, **changes: object) -> Assessment:
         bundle = BUNDLE if any(one.score is not None for one in seen.slices) else None
         mode: Mode = self.settings.mode
-        assessment = judge(seen.facts, seen.slices, bundle, POLICY, configured_mode=mode)
+        assessment = judge(
+            seen.facts, seen.slices, bundle, POLICY, configured_mode=mode, commissioning=WAIVED
+        )
         return replace(assessment, **changes)  # type: ignore[arg-type]
 
     def _facts(self, series: int, **changes: object) -> SeriesFacts:

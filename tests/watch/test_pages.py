@@ -75,7 +75,7 @@ def test_series_page_tells_all_that_is_known(watch: Watch) -> None:
     facts = watch.filling.judged(3, [0.8, 0.9, None, 0.7])
     text = watch.ask(f"/series/{facts.series_instance_uid}?study={STUDY}").text
     assert VERDICT_HEADLINE[Verdict.UNUSABLE] in text
-    assert "The median of slice scores is 0.80, below the limit 1 for unusable." in text
+    assert "The median of slice scores is 0.80, below the limit 1 for unusable" in text
     assert "meets from 2.50, unusable below 1.00" in text
     assert "ct-md-iqa-compact 1.2.0" in text
     assert "1 of 4 slices not scored: localizer." in text
