@@ -10,7 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset, FileDataset
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    PositronEmissionTomographyImageStorage,
+)
 
 from service.config import Complete
 from service.judge.evidence import BundleIdentity, SeriesFacts, SliceScore
@@ -20,6 +25,7 @@ from service.ledger.reception import Outcome, ReceivedObject
 
 STUDY = "1.2.826.0.1.3680043.10.1.1"
 SERIES = "1.2.826.0.1.3680043.10.1.1.1"
+PET_SERIES = "1.2.826.0.1.3680043.10.1.1.5"
 
 BUNDLE = BundleIdentity("ct-test", "1.0", "b" * 64, 0.0, 4.0)
 
@@ -94,6 +100,54 @@ def ct_slice(number: int = 1, **overrides: Any) -> FileDataset:
     meta.TransferSyntaxUID = UID(ExplicitVRLittleEndian)
     ds.file_meta = meta
     return ds
+
+
+def pt_slice(number: int = 1, **overrides: Any) -> FileDataset:
+    """One attenuation-corrected PET slice of 80 kg and 400 MBq of FDG, one half-life before the
+    scan: SUV is Bq/mL over 2500. It lies over `ct_slice` of the same number, coarser and wider."""
+    injection = Dataset()
+    injection.RadionuclideTotalDose = "400000000"
+    injection.RadionuclideHalfLife = "6600"
+    injection.RadiopharmaceuticalStartTime = "061000"
+    series = overrides.get("SeriesInstanceUID", PET_SERIES)
+    values = {
+        "SOPClassUID": PositronEmissionTomographyImageStorage,
+        "SOPInstanceUID": f"{series}.{number}",
+        "SeriesInstanceUID": PET_SERIES,
+        "ImageType": ["ORIGINAL", "PRIMARY"],
+        "Modality": "PT",
+        "SeriesDescription": "PET AC",
+        "SeriesNumber": 5,
+        "ConvolutionKernel": None,
+        "KVP": None,
+        "SeriesDate": "20260101",
+        "SeriesTime": "080000",
+        "AcquisitionTime": "080000",
+        "ImagePositionPatient": [-120.0, -120.0, float(number)],
+        "PixelSpacing": [4.0, 4.0],
+        "RescaleIntercept": 0,
+        "RescaleSlope": 1,
+        "RescaleType": None,
+        "Units": "BQML",
+        "CountsSource": "EMISSION",
+        "SeriesType": ["STATIC", "IMAGE"],
+        "CorrectedImage": ["DECY", "ATTN", "SCAT"],
+        "AttenuationCorrectionMethod": "CT",
+        "DecayCorrection": "START",
+        "PatientWeight": "80",
+        "RadiopharmaceuticalInformationSequence": [injection],
+        "pixels": uptake(seed=number),
+        **overrides,
+    }
+    return ct_slice(number, **values)
+
+
+def uptake(rows: int = 64, suv: float = 2.0, seed: int = 1) -> npt.NDArray[np.int16]:
+    """A disc of even uptake, 90 mm across `pt_slice`, with noise, as stored values in Bq/mL."""
+    y, x = np.mgrid[:rows, :rows] - rows / 2
+    activity = np.where(np.hypot(x, y) < 90 / 4, 2500.0 * suv, 0.0)
+    noise = np.random.default_rng(seed).normal(0, 250, activity.shape)
+    return np.asarray(np.clip(activity + noise, 0, 32767), np.int16)
 
 
 def part10(ds: Dataset) -> bytes:
