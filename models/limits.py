@@ -70,25 +70,33 @@ def effective_number(values: Sequence[float]) -> float:
     return max(1.0, n / inflation)
 
 
-def quantile_interval(
+def quantile_bounds(
     values: Sequence[float], share: float, effective_n: float | None = None
-) -> Interval | None:
+) -> tuple[float | None, float | None]:
     """The order statistics that hold the population's quantile with at least 95 %.
 
     Of n independent values the number below the quantile is Binomial(n, share). Where they are
     worth fewer, the ranks are those of so many, laid over the values there are (Woodruff, J. Am.
-    Stat. Assoc. 47, 1952). None where even the extremes do not reach 95 % (fewer than six
-    independent values for a median).
+    Stat. Assoc. 47, 1952). None for an end that even the extreme value does not bound.
     """
     ordered = sorted(values)
     n = len(ordered)
     worth = math.floor(n if effective_n is None else min(effective_n, n))
     lower, upper = binomial_ranks(worth, share)
-    if lower < 1 or upper > worth:
-        return None
     low = max(math.floor(lower * (n + 1) / (worth + 1)), 1)
     high = min(math.ceil(upper * (n + 1) / (worth + 1)), n)
-    return ordered[low - 1], ordered[high - 1]
+    return (
+        ordered[low - 1] if lower >= 1 else None,
+        ordered[high - 1] if upper <= worth else None,
+    )
+
+
+def quantile_interval(
+    values: Sequence[float], share: float, effective_n: float | None = None
+) -> Interval | None:
+    """`quantile_bounds` where both ends are bounded (from six independent values for a median)."""
+    low, high = quantile_bounds(values, share, effective_n)
+    return None if low is None or high is None else (low, high)
 
 
 def binomial_ranks(n: int, share: float) -> tuple[int, int]:

@@ -10,11 +10,13 @@ import signal
 import sys
 import tempfile
 import threading
+import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from models.card import CardError, load_bundles
+from models.proposal import Budget
 from service import log
 from service.config import VERSION, Peer, Settings, load_settings
 from service.errors import ConfigError, IqgateError
@@ -100,7 +102,7 @@ def _end_with_supervisor() -> None:
 
 
 def _assess(arguments: argparse.Namespace) -> int:
-    from service import assess
+    from service import assess, commission
     from service.score.conclude import gate_identity
     from service.score.role import load_policy
     from service.score.scorer import Scorer
@@ -126,6 +128,10 @@ def _assess(arguments: argparse.Namespace) -> int:
             print(assess.as_text(one))
     if arguments.json:
         entries = [assess.as_json(one) for one in assessed]
+        if arguments.commissioning:
+            for one, entry in zip(assessed, entries, strict=True):
+                values = commission.judged(one.facts, one.assessment)
+                entry["commissioning"] = [value.as_table() for value in values]
         entries += [assess.unreadable_as_json(one) for one in unreadable]
         json.dump(entries, sys.stdout, indent=2, ensure_ascii=False)
         print()
@@ -244,12 +250,71 @@ def _bundles_folder(arguments: argparse.Namespace) -> Path:
     return Settings(mode="shadow", data_dir=Path(tempfile.gettempdir())).bundles
 
 
+def _commission(arguments: argparse.Namespace) -> int:
+    from service import commission
+    from service.ledger import commissioning
+    from service.score.role import load_policy
+    from service.score.scorer import identity
+
+    settings, _ = _settings(arguments)
+    database = _existing_database(settings)
+    policy = load_policy(settings)
+    try:
+        served = {one.digest: identity(one) for one in load_bundles(settings.bundles)}
+    except CardError as error:
+        raise ConfigError(str(error)) from error
+    if arguments.action == "show":
+        budget = commission.DEFAULT_BUDGET
+        if arguments.alarms_per_day is not None or arguments.share is not None:
+            budget = Budget(share=arguments.share, per_day=arguments.alarms_per_day)
+        tables = tomllib.loads(settings.policy_path.read_text("utf-8"))
+        found = list(commission.gather(database, policy, served))
+        print(commission.page(found, budget, tables))
+        return EXIT_OK
+    if arguments.action == "list":
+        records = commissioning.records(database)
+        for one in records:
+            standing = commission.standing(one, policy, served)
+            print("\n".join(commission.record_lines(one, standing)))
+        print(f"{len(records)} records; a protocol without one that holds stays in shadow")
+        return EXIT_OK
+    missing = [one for one in ("rule", "scanner", "by") if not getattr(arguments, one)]
+    if missing:
+        raise ConfigError(f"iqgate commission sign needs --{' and --'.join(missing)}")
+    record = commission.sign(
+        database,
+        policy,
+        served,
+        rule_name=arguments.rule,
+        scanner=arguments.scanner,
+        by=arguments.by,
+        now=datetime.now(UTC).timestamp(),
+    )
+    print("\n".join(commission.record_lines(record, commission.standing(record, policy, served))))
+    print("Series that end from now on are reported in the mode that is configured.")
+    return EXIT_OK
+
+
 def _db(arguments: argparse.Namespace) -> int:
     settings, _ = _settings(arguments)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     Database(settings.database_url).upgrade()
     print(f"{settings.database_url}: the schema is up to date")
     return EXIT_OK
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share <= 0.5:
+        raise argparse.ArgumentTypeError(f"{text}: a share lies above 0 and is at most 0.5")
+    return share
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if number <= 0:
+        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
+    return number
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -288,6 +353,11 @@ def _parser() -> argparse.ArgumentParser:
     command = add("assess", _assess, "score files or folders: no network, no database")
     command.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     command.add_argument("--json", action="store_true", help="print one JSON array")
+    command.add_argument(
+        "--commissioning",
+        action="store_true",
+        help="with --json: each series' values by rule, for `python -m trainer commission`",
+    )
     command.add_argument("--sr", type=Path, metavar="DIR", help="write Structured Reports here")
     command = add("echo", _echo, "C-ECHO a configured peer")
     command.add_argument("peer", nargs="?", help="its name, or 'self' for this gate's own SCP")
@@ -302,6 +372,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("action", choices=("list", "show", "verify"))
     command.add_argument("name", nargs="?", help="one bundle; default: all")
     command.add_argument("--bundles", type=Path, metavar="DIR", help="folder of bundle folders")
+    command = add(
+        "commission", _commission, "limits: show what shadow mode gathered, list or sign records"
+    )
+    command.add_argument("action", nargs="?", choices=("show", "list", "sign"), default="show")
+    budget = command.add_mutually_exclusive_group()
+    budget.add_argument("--share", type=_share, help="of acquisitions that may alarm (0.02)")
+    budget.add_argument("--alarms-per-day", type=_positive, metavar="N", help="per scanner")
+    command.add_argument("--rule", help="sign: its name in the policy")
+    command.add_argument("--scanner", help="sign: as `iqgate commission` names it")
+    command.add_argument("--by", metavar="NAME, ROLE", help="sign: who answers for it")
     command = add("db", _db, "the database: bring its schema up to date")
     command.add_argument("action", choices=("upgrade",))
     command = add("demo", _demo, "run a gate of its own on sample series, and stay up")

@@ -19,7 +19,7 @@ from service.ledger.database import Database
 from service.ledger.reading import Backlog
 from service.ledger.series_reading import SeriesReading
 from service.ledger.tables import FrameState, OutboxState
-from service.report.wording import DISCLAIMER, VERDICT_HEADLINE
+from service.report.wording import DISCLAIMER, VERDICT_HEADLINE, limits_in_words
 from service.watch import curve, entry, moment, picture
 from service.watch.access import Access
 from service.watch.entry import SeriesEntry
@@ -250,13 +250,14 @@ class Pages:
         )
 
 
-def _stacks(assessment: Assessment) -> list[tuple[str, int, str, str, str]]:
+def _stacks(assessment: Assessment) -> list[tuple[str, int, str, str, str, str]]:
     return [
         (
             entry.stack_in_words(stack),
             stack.slices_scored,
             entry.value_in_words(stack.value),
             entry.interval_in_words(stack.interval),
+            "" if stack.limits is None else limits_in_words(stack.limits),
             VERDICT_HEADLINE[stack.verdict],
         )
         for stack in assessment.stacks

@@ -1,0 +1,178 @@
+"""`iqgate commission`: from what shadow mode has gathered to limits that somebody signed off."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from models import proposal_text
+from models.limits import INDEPENDENT_NEEDED
+from models.proposal import Budget, JudgedSeries, Proposal, proposals
+from service.errors import ConfigError
+from service.judge.commissioning import Record, terms
+from service.judge.evidence import Assessment, BundleIdentity, SeriesFacts
+from service.judge.judging import judge
+from service.judge.policy import Policy, Rule
+from service.ledger import commissioning
+from service.ledger.database import Database
+
+DEFAULT_BUDGET = Budget(share=0.02)
+
+
+def judged(facts: SeriesFacts, assessment: Assessment) -> list[JudgedSeries]:
+    """What a series says for commissioning: of each rule that its stacks were judged by, the
+    value that lies worst against the limit. Empty where it was not assessed."""
+    bundle = assessment.bundle
+    if assessment.score is None or bundle is None:
+        return []
+    worst: dict[str, tuple[float, JudgedSeries]] = {}
+    for stack in assessment.stacks:
+        limits = stack.limits
+        if limits is None:
+            continue
+        margin = (stack.value - limits.meets) * (-1 if limits.more_is_worse else 1)
+        if stack.rule in worst and worst[stack.rule][0] <= margin:
+            continue
+        worst[stack.rule] = (
+            margin,
+            JudgedSeries(
+                series=facts.series_instance_uid,
+                study=facts.study_instance_uid,
+                acquisition=facts.acquisition,
+                scanner=facts.scanner,
+                modality=facts.modality,
+                protocol=facts.protocol_name or facts.series_description,
+                day=facts.acquired_at[:8] if facts.acquired_at[:8].isdecimal() else "",
+                rule=stack.rule,
+                statistic=stack.statistic,
+                more_is_worse=limits.more_is_worse,
+                meets=limits.meets,
+                value=stack.value,
+                bundle=bundle.name,
+                bundle_version=bundle.version,
+                bundle_digest=bundle.digest,
+            ),
+        )
+    return [one for _, one in worst.values()]
+
+
+def gather(
+    database: Database, policy: Policy, served: Mapping[str, BundleIdentity]
+) -> Iterator[JudgedSeries]:
+    """Every closed series, judged anew by the policy as it stands now, from the slice scores in
+    the ledger: limits can be tried without waiting for new series.
+
+    served: the bundles that are installed, by digest; what another one scored tells nothing.
+    """
+    for seen in commissioning.gathered(database):
+        known = sorted(seen.bundle_digests & served.keys())
+        if known and seen.bundle_digests <= served.keys():
+            yield from judged(seen.facts, judge(seen.facts, seen.slices, served[known[0]], policy))
+
+
+def page(found: Sequence[JudgedSeries], budget: Budget, policy: Mapping[str, object]) -> str:
+    """Distributions, proposed limits, and the rules to copy. policy: tables of `policy.toml`."""
+    proposed = proposals(found, budget)
+    rules = proposal_text.rules(proposed, policy, budget)
+    shown = proposal_text.page(proposed, budget)
+    if not rules:
+        return shown
+    return f"{shown}\n\nFor policy.toml, above the rules they come from:\n\n{rules}"
+
+
+def sign(
+    database: Database,
+    policy: Policy,
+    served: Mapping[str, BundleIdentity],
+    *,
+    rule_name: str,
+    scanner: str,
+    by: str,
+    now: float,
+) -> Record:
+    """Write the record of one scanner, one rule and the bundle that scored its series.
+
+    Raises ConfigError naming what is missing: the rule, who signs, acquisitions to sign on.
+    """
+    rule = policy.rule(rule_name)
+    if rule is None:
+        known = ", ".join(one.name for one in policy.rules)
+        raise ConfigError(f"--rule {rule_name}: no such rule in the policy; it has {known}")
+    name, _, role = by.partition(",")
+    if not name.strip() or not role.strip():
+        raise ConfigError(f'--by {by!r}: give name and role, as "A. Physicist, medical physicist"')
+    found = proposals(gather(database, policy, served), DEFAULT_BUDGET)
+    basis = [one for one in found if (one.scanner, one.rule) == (scanner, rule_name)]
+    if not basis:
+        seen = "\n".join(f"  --rule {one.rule} --scanner {one.scanner!r}" for one in found)
+        raise ConfigError(
+            f"no acquisition of scanner {scanner!r} has been judged by rule {rule_name!r} and a "
+            f"bundle served here; there are\n{seen or '  none at all'}"
+        )
+    # two bundles of one modality: the one with more behind it is the one that scores now
+    chosen = max(basis, key=lambda one: one.acquisitions)
+    record = _record(chosen, rule, by.strip(), now)
+    commissioning.sign(database, record)
+    return record
+
+
+def _record(basis: Proposal, rule: Rule, by: str, now: float) -> Record:
+    evidence = {
+        "bundle": f"{basis.bundle} {basis.bundle_version}",
+        "statistic": basis.statistic,
+        "series_acquisitions": basis.acquisitions,
+        "studies": basis.studies,
+        "days": basis.days,
+        "quantiles": {str(share): value for share, value in basis.quantiles.items()},
+        "meets": basis.meets,
+        "alarms": basis.current.alarms,
+        "alarm_rate_95": basis.current.interval,
+        "acquisitions_per_day": basis.per_day,
+    }
+    return Record(
+        scanner=basis.scanner,
+        rule=basis.rule,
+        bundle_digest=basis.bundle_digest,
+        terms=terms(rule),
+        signed_by=by,
+        signed_at=now,
+        acquisitions=min(basis.acquisitions, basis.studies),
+        provisional=basis.provisional,
+        evidence=json.dumps(evidence),
+    )
+
+
+def record_lines(record: Record, standing: str) -> list[str]:
+    """A record as people read it."""
+    evidence = json.loads(record.evidence)
+    low, high = evidence["alarm_rate_95"]
+    alarms = "1 alarm" if evidence["alarms"] == 1 else f"{evidence['alarms']} alarms"
+    when = datetime.fromtimestamp(record.signed_at).astimezone().isoformat(timespec="minutes")
+    lines = [
+        f"{record.scanner}: rule {record.rule}, {standing}",
+        f"  signed    {when} by {record.signed_by}",
+        f"  bundle    {evidence['bundle']} ({record.bundle_digest[:12]})",
+        f"  terms     {record.terms}",
+        f"  evidence  {alarms} in {evidence['series_acquisitions']} "
+        f"acquisitions of {evidence['studies']} studies at the limit {evidence['meets']:g}: "
+        f"95 % {100 * low:.1f} to {100 * high:.1f} %",
+    ]
+    if record.provisional:
+        lines.append(
+            f"  PROVISIONAL: {record.acquisitions} independent acquisitions, fewer than "
+            f"{INDEPENDENT_NEEDED}; every report says so"
+        )
+    return lines
+
+
+def standing(record: Record, policy: Policy, served: Mapping[str, BundleIdentity]) -> str:
+    """Whether a record holds, and if not, why."""
+    rule = policy.rule(record.rule)
+    if rule is None:
+        return "VOID: the policy has no such rule any more"
+    if record.terms != terms(rule):
+        return "VOID: the rule was changed since"
+    if record.bundle_digest not in served:
+        return "VOID: its bundle is not served any more"
+    return "holds"
