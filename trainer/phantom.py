@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.kernel import Reading
 from trainer.datasets import CleanSlice
-from trainer.degradations import Scan
+from trainer.degradations import Scan, soft_tissue
 from trainer.projection import Float, Kernel
 
 HEIGHT_MM = 240.0
@@ -27,8 +28,19 @@ MARROW, CORTEX, TABLE = 220.0, 750.0, 150.0
 
 KERNELS: tuple[Kernel, ...] = ("soft", "standard", "sharp")
 
-TRAINING_PHOTONS = (1.5e5, 1.2e6)
-"""Exposures of training slices: their own noise spans what diagnostic series have, 10 to 25 HU."""
+TRAINING_PHOTONS = 4e5
+"""The exposure that a training slice is scanned at before its noise is brought to what is drawn."""
+
+TRAINING_NOISE_HU = {"soft": (6.0, 20.0), "standard": (8.0, 30.0), "sharp": (18.0, 70.0)}
+"""Own noise of training slices in soft tissue: what diagnostic series show, by kernel."""
+
+READINGS: dict[Kernel, tuple[Reading, ...]] = {
+    "soft": ("soft",),
+    "standard": ("soft",),
+    "sharp": ("lung", "bone"),
+}
+SHARPEST_EDGE = 2.5
+"""How much of what a Gaussian of one pixel takes away a sharp kernel adds, at the most."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +61,10 @@ class Chest:
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Chest:
-        depth = float(rng.uniform(0.88, 1.15))
+        """One of any size, a child of four to a heavy adult."""
+        depth = float(rng.uniform(0.85, 1.2))
         return cls(
-            size=float(rng.uniform(0.88, 1.1)),
+            size=float(rng.uniform(0.55, 1.15)),
             depth=depth,
             heart=float(rng.uniform(0.85, 1.2)),
             dome_mm=float(rng.uniform(50, 95)),
@@ -183,15 +196,36 @@ class Chest:
 
 
 def training_slices(source: str, count: int, seed: int) -> Iterator[CleanSlice]:
-    """Slices of `count` different chests at random heights, scanned at diagnostic exposures."""
+    """Slices of `count` different chests at random heights, of as many scanners.
+
+    Each has a kernel, noise and grain of its own: exposure is adapted to size on a scanner, so
+    noise is drawn and the photons follow from it.
+    """
     for number in range(count):
         rng = np.random.default_rng((seed, number))
         z_mm = float(rng.uniform(0, HEIGHT_MM))
-        photons = float(np.exp(rng.uniform(*np.log(TRAINING_PHOTONS))))
-        hu = Chest.random(rng).slice(z_mm)
         kernel = KERNELS[number % len(KERNELS)]
-        scanned = Scan.of(hu, SPACING_MM, photons).acquired(rng, kernel)
-        yield CleanSlice(scanned, SPACING_MM, z_mm, source, f"{number:04d}", photons)
+        reading = READINGS[kernel][number // len(KERNELS) % len(READINGS[kernel])]
+        hu = Chest.random(rng).slice(z_mm)
+        tissue = soft_tissue(hu)
+        noise = Scan.of(hu, SPACING_MM, TRAINING_PHOTONS).acquired(rng, kernel) - hu
+        wanted_hu = float(np.exp(rng.uniform(*np.log(TRAINING_NOISE_HU[kernel]))))
+        photons = TRAINING_PHOTONS * float(noise[tissue].var()) / wanted_hu**2
+        # Iterative reconstruction and thicker slices leave a coarser grain.
+        noise = _blurred(noise, float(rng.uniform(0, 0.9)))
+        if kernel == "sharp":
+            amount = float(rng.uniform(0, SHARPEST_EDGE))
+            hu = hu + np.float32(amount) * (hu - _blurred(hu, 1.0))
+            noise = noise + np.float32(amount) * (noise - _blurred(noise, 1.0))
+        noise *= np.float32(wanted_hu / float(noise[tissue].std()))
+        scanned = np.asarray(hu + noise, np.float32)
+        yield CleanSlice(scanned, SPACING_MM, z_mm, source, f"{number:04d}", photons, reading)
+
+
+def _blurred(image: Float, sigma_px: float) -> Float:
+    if sigma_px < 0.2:  # OpenCV has no narrower kernel than one pixel
+        return image
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px), np.float32)
 
 
 def _paint(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -30,7 +30,8 @@ class Source:
     folders: DICOM folders, relative to the data root; none for the digital phantom.
     incident_photons: I₀ at the CT slices' own exposure, so that a scan simulated at it has the
     noise measured in them; every: each how manieth slice along z is taken; held_out_mm: ranges of
-    z that are never trained on; gap_mm: what is left out on either side of them.
+    z that are never trained on; gap_mm: what is left out on either side of them; repeat: how often
+    each slice is gone through, where few slices are to weigh as much as many.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Source:
     every: int = 1
     held_out_mm: tuple[tuple[float, float], ...] = ()
     gap_mm: float = 20.0
+    repeat: int = 1
 
     @property
     def is_phantom(self) -> bool:
@@ -52,10 +54,13 @@ class Simulation:
     """How many degraded pictures a slice yields.
 
     per_slice: pictures a slice, the first of them clean; mixed: the share of the others with two
-    degradations; options: what a case draws besides (for CT: `kernel`, `reading`), each from a
-    list whose first value is the evaluation's; grid_severities: of an evaluation set; ruler: the
-    degradation whose severities 0, ¼, ½, ¾, 1 are the scores 4 to 0; phantom_slices: slices of
-    the phantom.
+    degradations; options: what a case draws besides (for CT: `kernel`), each from a list whose
+    first value is the evaluation's; drawings: pictures drawn of each degraded slice, each with
+    values of its own for the options in `drawn` (for CT: `reading`, `field_of_view`, `centre`,
+    `matrix`); grid_severities: of an evaluation set; ruler: the degradation whose severities 0, ¼,
+    ½, ¾, 1 are the scores 4 to 0, measured under ruler_options; phantom_slices: slices of the
+    phantom; most: degradations that a picture can have, each after the first with the chance
+    `mixed`.
     """
 
     seed: int
@@ -66,14 +71,28 @@ class Simulation:
     grid_severities: tuple[float, ...]
     grid_every: int
     phantom_slices: int = 0
+    drawings: int = 1
+    drawn: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ruler_options: Mapping[str, str] = field(default_factory=dict)
+    most: int = 2
+
+    @property
+    def plain_options(self) -> dict[str, str]:
+        """The evaluation's options: the first value of each."""
+        return {name: values[0] for name, values in {**self.options, **self.drawn}.items()}
 
 
 @dataclass(frozen=True)
 class Degraded:
-    """A degradation of the registry; weight: how often pictures get it, relative to others."""
+    """A degradation of the registry.
+
+    weight: how often pictures get it, relative to others; strongest: the registry's severity that
+    is this recipe's severity 1 (read for MR), where the rest of its range is worthless anyhow.
+    """
 
     name: str
     weight: float = 1.0
+    strongest: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ def small_recipe() -> Recipe:
     for key, value in {
         "phantom_slices": "4",
         "per_slice": "5",
+        "drawings": "1",
         "epochs": "4",
         "batch_size": "5",
         "precision": '"32"',

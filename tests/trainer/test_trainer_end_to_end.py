@@ -48,11 +48,15 @@ def run(folder: Path, data: SimulatedSet, small_recipe: Recipe) -> Path:
     return folder / "run"
 
 
-def test_set_holds_clean_and_degraded(data: SimulatedSet) -> None:
+def test_set_holds_clean_and_degraded(data: SimulatedSet, small_recipe: Recipe) -> None:
     assert data.pictures.shape == (20, 1, 256, 256)
     kinds = [entry.kind for entry in data.entries]
     assert kinds.count("clean") == 4
-    assert set(kinds) == {"clean", "quantum_noise", "sparse_views", "quantum_noise+sparse_views"}
+    known = {one.name for one in small_recipe.degradations}
+    assert {name for entry in data.entries for name in entry.parts} <= known
+    assert all(len(entry.parts) <= 2 for entry in data.entries)
+    drawn = small_recipe.simulation.drawn
+    assert all(entry.options["reading"] in drawn["reading"] for entry in data.entries)
     clean = [entry.target for entry in data.entries if entry.kind == "clean"]
     assert clean == pytest.approx([4.0] * 4, abs=1e-4)
     assert max(e.target for e in data.entries if e.kind != "clean") < 4

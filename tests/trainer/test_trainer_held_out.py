@@ -11,19 +11,22 @@ import pytest
 
 from models.card import load_bundle
 from trainer import metrics
-from trainer.datasets import CleanSlice
 from trainer.evaluation import bundle_scores
 from trainer.recipe import Recipe
-from trainer.simulation import Case, clean_slices, simulate_slice
+from trainer.simulation import simulate_subject, subjects
+from trainer.simulation.case import Case
+from trainer.simulation.ct import CtSubject
 
 BUNDLE = Path(__file__).parents[1] / "bundles/ct-md-iqa-compact-without-lidc0314"
 PATIENT = "lidc-idri-0314"
+KINDS = ("quantum_noise", "sparse_views", "over_smoothing")
 
 
 @pytest.fixture
-def held_out(clinical_data: Path, recipe: Recipe) -> list[CleanSlice]:
+def held_out(clinical_data: Path, recipe: Recipe) -> list[CtSubject]:
     """Nine slices of the patient from below the diaphragm to the apex."""
-    return list(islice(clean_slices(recipe.source(PATIENT), recipe, clinical_data), 4, None, 11))
+    found = subjects(recipe.source(PATIENT), recipe, clinical_data)
+    return [one for one in islice(found, 4, None, 11) if isinstance(one, CtSubject)]
 
 
 def test_the_bundle_never_saw_the_patient() -> None:
@@ -32,22 +35,28 @@ def test_the_bundle_never_saw_the_patient() -> None:
     assert sum(source.images for source in card.training) > 1000
 
 
+def test_the_patient_is_read_in_the_lung_window(held_out: list[CtSubject]) -> None:
+    assert len(held_out) == 9
+    assert {one.clean.reading for one in held_out} == {"lung"}
+
+
 @pytest.mark.slow
 def test_scores_fall_with_severity_and_follow_the_target(
-    held_out: list[CleanSlice], recipe: Recipe
+    held_out: list[CtSubject], recipe: Recipe
 ) -> None:
     severities = recipe.simulation.grid_severities
-    cases = [Case("clean", 0.0, 0.0, "standard")]
-    for severity in severities[1:]:
-        cases.append(Case("noise", severity, 0.0, "standard"))
-        cases.append(Case("views", 0.0, severity, "standard"))
-    photons = recipe.source(PATIENT).incident_photons
-    made = [pair for clean in held_out for pair in simulate_slice(clean, photons, cases, recipe)]
+    options = recipe.simulation.plain_options
+    cases = [Case((), options)]
+    cases += [Case(((kind, one),), options) for kind in KINDS for one in severities[1:]]
+    made = [pair for subject in held_out for pair in simulate_subject(subject, cases, recipe)]
     entries = [entry for _, entry in made]
     scores = bundle_scores(load_bundle(BUNDLE), np.stack([picture for picture, _ in made]))
 
     at = np.array([entry.severity for entry in entries])
-    means = [float(scores[at == severity].mean()) for severity in severities]
-    assert all(worse < better for better, worse in pairwise(means)), means
-    assert means[0] >= 3
+    kinds = np.array([entry.kind for entry in entries])
+    for kind in KINDS:
+        of_kind = (kinds == kind) | (kinds == "clean")
+        means = [float(scores[of_kind & (at == severity)].mean()) for severity in severities]
+        assert all(worse < better for better, worse in pairwise(means)), (kind, means)
+    assert scores[kinds == "clean"].mean() >= 3
     assert metrics.srocc(scores, np.array([entry.target for entry in entries])) >= 0.90

@@ -18,6 +18,7 @@ from trainer.datasets.pet_ct_iqa_ds import load_pet_ct_iqa_ds
 from trainer.datasets.rad_iqmri import load_rad_iqmri
 from trainer.datasets.scored import DatasetError, ScoredImage, ScoredImages
 from trainer.datasets.simulated import (
+    CLEAN,
     MANIFEST_NAME,
     PICTURES_NAME,
     Entry,
@@ -27,6 +28,7 @@ from trainer.datasets.simulated import (
 )
 
 __all__ = [
+    "CLEAN",
     "MANIFEST_NAME",
     "NAMES",
     "PARTS",

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pydicom
 from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
 
+from models.kernel import Reading, reading
 from models.physical import to_hu
 from models.render import CtWindow, Float, RenderSpec
 from trainer.datasets.folder import SCORES_NAME, read_table
@@ -23,7 +26,8 @@ LOW, HIGH = 0.0, 4.0
 class CleanSlice:
     """A slice as acquired: `[N, N]` in HU, with where it came from.
 
-    incident_photons: I₀ of its own exposure, where it is known better than for the whole source.
+    incident_photons: I₀ of its own exposure, where it is known better than for the whole source;
+    reading: the window that its kernel is read in.
     """
 
     hu: Float
@@ -32,6 +36,7 @@ class CleanSlice:
     source: str
     name: str
     incident_photons: float | None = None
+    reading: Reading = "soft"
 
 
 def read_ct_slices(folder: Path, source: str) -> Iterator[CleanSlice]:
@@ -50,6 +55,7 @@ def read_ct_slices(folder: Path, source: str) -> Iterator[CleanSlice]:
             z_mm=z_mm,
             source=source,
             name=path.stem,
+            reading=reading_of(ds),
         )
 
 
@@ -90,7 +96,29 @@ def draw_slice(path: Path, spec: RenderSpec) -> Float:
         raise DatasetError(f"{path}: its pixels cannot be decoded: {error}") from error
     if not isinstance(spec, CtWindow):
         raise DatasetError(f"{path}: only CT is drawn from DICOM folders, not {spec.kind}")
-    return spec.draw(to_hu(stored, ds))
+    return spec.draw(to_hu(stored, ds), reading_of(ds))
+
+
+def reading_of(ds: pydicom.Dataset) -> Reading:
+    """The window that a CT slice is read in, by its header, as the gate decides it."""
+    return reading(
+        _first(ds.get("ConvolutionKernel")) or "",
+        _number(_first(ds.get("WindowCenter"))),
+        _number(_first(ds.get("WindowWidth"))),
+    )
+
+
+def _first(value: Any) -> str | None:
+    """The first of an element's values as text, None where there is none."""
+    values = value if isinstance(value, MultiValue) else [value]
+    return str(values[0]) if values and values[0] not in (None, "") else None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
 
 
 def _axial_ct(folder: Path) -> Iterator[tuple[Path, pydicom.Dataset]]:

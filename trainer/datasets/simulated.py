@@ -22,6 +22,9 @@ PICTURES_NAME = "pictures.npy"
 MANIFEST_NAME = "manifest.json"
 LOW, HIGH = 0.0, 4.0
 
+CLEAN = "clean"
+"""The kind of a picture that nothing was done to."""
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from models.card import load_bundle
 from trainer import metrics
 from trainer.datasets import (
+    CLEAN,
     MANIFEST_NAME,
     DatasetError,
     ScoredImages,
@@ -109,7 +111,7 @@ def figures(
     logistic: PLCC and RMSE after the five-parameter logistic, and the result says so; it also says
     `reversed` where better images get lower scores, which absolute values hide. by_group:
     adds the figures of each group (without it too small or constant: n alone). A simulated grid
-    adds mean score and target at each severity.
+    adds mean score and target at each severity, and the same kind by kind.
     """
     targets = data.targets if isinstance(data, SimulatedSet) else data.scores
     groups = data.slices if isinstance(data, SimulatedSet) else data.groups
@@ -163,4 +165,28 @@ def _by_severity(scores: npt.NDArray[np.floating], data: SimulatedSet) -> dict[s
         "severities": levels,
         "mean_score": [float(scores[chosen].mean()) for chosen in at],
         "mean_target": [float(data.targets[chosen].mean()) for chosen in at],
+        "by_kind": _by_kind(scores, data, levels),
     }
+
+
+def _by_kind(
+    scores: npt.NDArray[np.floating], data: SimulatedSet, levels: list[float]
+) -> dict[str, dict[str, Any]]:
+    """Mean score and target of each degradation alone at every severity, the clean slices at 0,
+    and whether the means fall strictly; kinds that a grid does not hold whole are left out."""
+    severities = np.array([entry.severity for entry in data.entries])
+    kinds = np.array([entry.kind for entry in data.entries])
+    found: dict[str, dict[str, Any]] = {}
+    for kind in sorted(set(kinds.tolist()) - {CLEAN}):
+        of_kind = (kinds == kind) | (kinds == CLEAN)
+        at = [of_kind & (severities == level) for level in levels]
+        if not all(chosen.any() for chosen in at):
+            continue
+        means = [float(scores[chosen].mean()) for chosen in at]
+        found[kind] = {
+            "n": [int(chosen.sum()) for chosen in at],
+            "mean_score": means,
+            "mean_target": [float(data.targets[chosen].mean()) for chosen in at],
+            "falls": all(worse < better for better, worse in pairwise(means)),
+        }
+    return found

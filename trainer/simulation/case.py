@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from trainer.datasets import CLEAN
 from trainer.recipe import Recipe
-
-CLEAN = "clean"
 
 
 @dataclass(frozen=True)
@@ -33,16 +32,22 @@ class Case:
         return max((severity for _, severity in self.parts), default=0.0)
 
 
-def random_cases(recipe: Recipe, rng: np.random.Generator) -> list[Case]:
-    """Cases of one subject for training: one clean, the others of one degradation or of two."""
+def random_cases(recipe: Recipe, rng: np.random.Generator, *, plain: bool = False) -> list[Case]:
+    """Cases of one subject: one clean, the others of one degradation or of two, at any severity.
+
+    Each is there as many times as the recipe has drawings, drawn with options of its own. plain:
+    drawn once, with the evaluation's options.
+    """
     simulation = recipe.simulation
     weights = np.array([one.weight for one in recipe.degradations])
-    cases = [Case((), _options(recipe, rng))]
+    cases = _drawn((), recipe, rng, plain)
     for _ in range(1, simulation.per_slice):
-        count = 2 if rng.random() < simulation.mixed and len(weights) > 1 else 1
+        count, most = 1, min(simulation.most, len(weights))
+        while count < most and rng.random() < simulation.mixed:
+            count += 1
         chosen = rng.choice(len(weights), count, replace=False, p=weights / weights.sum())
         parts = tuple((recipe.degradations[i].name, float(rng.uniform())) for i in sorted(chosen))
-        cases.append(Case(parts, _options(recipe, rng)))
+        cases += _drawn(parts, recipe, rng, plain)
     return cases
 
 
@@ -51,7 +56,7 @@ def grid_cases(recipe: Recipe) -> list[Case]:
 
     Options take their first value.
     """
-    options = {name: values[0] for name, values in recipe.simulation.options.items()}
+    options = recipe.simulation.plain_options
     return [Case((), options)] + [
         Case(((one.name, severity),), options)
         for one in recipe.degradations
@@ -60,8 +65,17 @@ def grid_cases(recipe: Recipe) -> list[Case]:
     ]
 
 
-def _options(recipe: Recipe, rng: np.random.Generator) -> dict[str, str]:
-    return {name: _one(values, rng) for name, values in recipe.simulation.options.items()}
+def _drawn(
+    parts: tuple[tuple[str, float], ...], recipe: Recipe, rng: np.random.Generator, plain: bool
+) -> list[Case]:
+    simulation = recipe.simulation
+    if plain:
+        return [Case(parts, simulation.plain_options)]
+    shared = {name: _one(values, rng) for name, values in simulation.options.items()}
+    return [
+        Case(parts, shared | {name: _one(values, rng) for name, values in simulation.drawn.items()})
+        for _ in range(simulation.drawings)
+    ]
 
 
 def _one(values: Sequence[str], rng: np.random.Generator) -> str:
