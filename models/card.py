@@ -16,11 +16,12 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from models import domain
 from models.render import RenderSpec
 
 CARD_NAME = "card.toml"
@@ -77,7 +78,8 @@ class Card:
     `input_shape` is (channels, rows, columns); `outputs` names the graph's outputs in order.
     `measured` holds the figures of the evaluation run as the trainer wrote them, and
     `limitations` the sentences that must travel with every score. `weights` is empty for a
-    network that was trained from scratch.
+    network that was trained from scratch. `domain` limits what a picture may be like to be
+    scored (`models.domain`); empty, everything is.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Card:
     measured: Mapping[str, Any]
     sha256: Mapping[str, str]
     weights: tuple[StartingWeights, ...] = ()
+    domain: domain.Limits = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,13 +129,14 @@ def parse_card(text: str, source: str = CARD_NAME) -> Card:
     try:
         raw = tomllib.loads(text)
         scale = raw["scale"]
+        render = RenderSpec.from_table(raw["render"])
         return Card(
             name=str(raw["name"]),
             version=str(raw["version"]),
             architecture=str(raw["architecture"]),
             preset=str(raw["preset"]),
             modality=str(raw["modality"]),
-            render=RenderSpec.from_table(raw["render"]),
+            render=render,
             input_shape=_shape(raw["input_shape"]),
             outputs=tuple(str(name) for name in raw["outputs"]),
             scale=ScoreScale(float(scale["worst"]), float(scale["best"]), str(scale["meaning"])),
@@ -141,6 +145,7 @@ def parse_card(text: str, source: str = CARD_NAME) -> Card:
             measured=MappingProxyType(raw.get("measured", {})),
             sha256=MappingProxyType(dict(raw["sha256"])),
             weights=tuple(StartingWeights(**one) for one in raw.get("weights", ())),
+            domain=MappingProxyType(domain.limits_from(render.kind, raw.get("domain", {}))),
         )
     except tomllib.TOMLDecodeError as error:
         raise CardError(f"{source}: not TOML: {error}") from error

@@ -45,7 +45,7 @@ def slice_level(signal: Float) -> SliceLevel:
     threshold of the signal's square root, which keeps dark tissue from counting as background."""
     root = np.sqrt(signal)
     top = float(np.percentile(root, 99.9))
-    if not top > 0:
+    if not top > root.min():
         return SliceLevel(0.0, 0.0)
     counts, edges = np.histogram(np.minimum(root, top), _BINS, (0.0, top))
     threshold = edges[_otsu(counts) + 1]

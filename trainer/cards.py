@@ -67,6 +67,8 @@ def card_text(card: Card) -> str:
         "[scale]",
         *_pairs(asdict(card.scale)),
     ]
+    if card.domain:
+        lines += ["", "[domain]", *_pairs(card.domain)]
     for source in card.training:
         lines += ["", "[[training]]", *_pairs(asdict(source))]
     for weights in card.weights:
