@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -81,11 +83,13 @@ def spatially_varying_noise(
     return _of_coils(image, sigma, 1, rng)
 
 
+@lru_cache(maxsize=16)
 def g_factor(shape: tuple[int, ...], phase_axis: int, acceleration: int) -> npt.NDArray[np.float64]:
     """The g-factor map `[H, W]`: √([(SᴴS)⁻¹]₀₀·[SᴴS]₀₀) over the points that fold together.
 
-    S holds what each coil sees of a point and of its aliases FOV/acceleration apart. Raises
-    ValueError for an acceleration below 1 or beyond half the coils.
+    S holds what each coil sees of a point and of its aliases FOV/acceleration apart. Kept, and not
+    to be written to: it takes longer than all else that is done to a slice. Raises ValueError for
+    an acceleration below 1 or beyond half the coils.
     """
     if not 1 <= acceleration <= COIL_RING // 2:
         raise ValueError(f"acceleration {acceleration} is not within 1…{COIL_RING // 2}")
