@@ -7,7 +7,11 @@
     reproduce  run a paper's procedure and print its table beside what was measured
     weights    keep a file of weights under timm's tensor names
     evaluate   measure a bundle, or a run, on a scored folder or a simulated set
+    robustness measure how a bundle's score hangs on what is not quality, and its false alarms
     export     write a run as a bundle
+    domain     learn what a bundle is for from its recipe's slices, and write it into its card
+    commission propose limits from folders of one's own series, as `iqgate commission` does
+    finetune   train a bundle on, with a site's own scored images
     figures    draw every degradation at five severities
 
 Exit status: 0 done, 2 bad usage, recipe or data. torch is imported only by what needs it.
@@ -22,13 +26,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-DEFAULT_RECIPE = Path("conf/recipes/ct-md-iqa-compact.toml")
+from trainer.arguments import DEFAULT_RECIPE, parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
-        options.run_command(options)
+        COMMANDS[options.command](options)
     except (ValueError, KeyError, OSError) as error:
         print(f"trainer: {error}", file=sys.stderr)
         return 2
@@ -60,6 +64,7 @@ def _simulate(options: argparse.Namespace) -> None:
             grid=options.grid,
             every=options.every,
             part=options.part,
+            plain=options.plain,
             processes=options.processes,
             report=lambda name, done: progress.update(tasks[name], completed=done),
         )
@@ -168,6 +173,33 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(json.dumps(result, indent=None if options.json else 2))
 
 
+def _robustness(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from trainer import robustness
+    from trainer.datasets import read_set
+    from trainer.recipe import load_recipe
+
+    recipe = load_recipe(options.recipe)
+    names = options.source or ([] if options.series else [one.name for one in recipe.sources])
+    series = robustness.gather(recipe, options.root, names, options.series, options.every)
+    result = robustness.measure(
+        options.bundle,
+        recipe,
+        series,
+        limit=options.limit,
+        per_day=options.per_day,
+        grid=read_set(options.grid) if options.grid else None,
+        threads=options.threads,
+    )
+    if options.json:
+        print(json.dumps(result))
+        return
+    console = Console()
+    for table in robustness.tables(result):
+        console.print(table)
+
+
 def _export(options: argparse.Namespace) -> None:
     from trainer.procedures.experiment import TRAINING_NAME
 
@@ -194,145 +226,51 @@ def _export(options: argparse.Namespace) -> None:
     print(options.out)
 
 
+def _domain(options: argparse.Namespace) -> None:
+    from trainer import domain
+    from trainer.recipe import load_recipe
+
+    limits = domain.learn(load_recipe(options.recipe), options.root, options.slices)
+    domain.write(options.bundle, limits)
+    for name, (low, high) in limits.items():
+        print(f"{name} = [{low:g}, {high:g}]")
+
+
+def _commission(options: argparse.Namespace) -> None:
+    from models.proposal import Budget
+    from trainer import commissioning
+
+    policy = options.policy or commissioning.packaged_policy()
+    share = 0.02 if options.share is None and options.alarms_per_day is None else options.share
+    if options.assessed:
+        assessed = commissioning.read(json.loads(options.assessed.read_text("utf-8")))
+    else:
+        assessed = commissioning.assess(options.series, policy, options.bundles)
+    print(commissioning.page(assessed, Budget(share, options.alarms_per_day), policy))
+
+
+def _finetune(options: argparse.Namespace) -> None:
+    from trainer import finetune
+
+    if options.run:
+        start = finetune.start_from_run(options.run, options.bundle)
+    else:
+        start = finetune.start_from_bundle(options.bundle)
+    images = finetune.read_images(options.data, options.group, start.card)
+    tuning = finetune.Tuning(
+        epochs=options.epochs,
+        learning_rate=options.learning_rate,
+        held_out=options.held_out,
+        threads=options.threads,
+    )
+    print("\n".join(finetune.lines(finetune.finetune(start, images, options.out, tuning))))
+
+
 def _figures(options: argparse.Namespace) -> None:
     from trainer.figures import write_figures
 
     for path in write_figures(options.out, options.root, options.cell, options.greys):
         print(path)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "python -m trainer", description="Train and export the networks that the gate serves."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-
-    phantom = commands.add_parser("phantom", help="write a digital chest as two DICOM series")
-    phantom.add_argument("out", type=Path)
-    phantom.add_argument("--slices", type=int, default=24, help="per series (default 24)")
-    phantom.add_argument("--seed-uids", help="make UIDs from this text instead of fresh ones")
-    phantom.set_defaults(run_command=_phantom)
-
-    simulate = commands.add_parser("simulate", help="degrade, draw and score clean slices")
-    _recipe_arguments(simulate)
-    simulate.add_argument("--out", type=Path, required=True, help="folder of the simulated set")
-    simulate.add_argument("--source", action="append", default=[], help="only this source")
-    simulate.add_argument(
-        "--grid", action="store_true", help="the recipe's fixed severities, for evaluation"
-    )
-    simulate.add_argument(
-        "--part",
-        choices=["all", "train", "held-out"],
-        default="all",
-        help="of sources with blocks held out: only what is trained on, or only what is not",
-    )
-    simulate.add_argument("--every", type=int, help="one slice in so many")
-    simulate.add_argument("--processes", type=int, default=2)
-    simulate.set_defaults(run_command=_simulate)
-
-    calibrate = commands.add_parser("calibrate", help="print the target knots")
-    _recipe_arguments(calibrate)
-    calibrate.add_argument("--every", type=int, default=8, help="one slice in so many")
-    calibrate.add_argument(
-        "--noise-hu",
-        action="append",
-        default=[],
-        metavar="SOURCE=HU",
-        help="print instead the photons at which a scan of this source has this noise",
-    )
-    calibrate.set_defaults(run_command=_calibrate)
-
-    fit = commands.add_parser("fit", help="train the recipe's network; resumes what --run holds")
-    fit.add_argument("--recipe", type=Path, default=DEFAULT_RECIPE)
-    fit.add_argument("--data", type=Path, required=True, help="simulated set")
-    fit.add_argument("--run", type=Path, required=True, help="folder of the run")
-    fit.add_argument("--without", help="leave this source out")
-    _training_arguments(fit)
-    fit.add_argument("--validation", type=Path, help="simulated set to watch, never to choose by")
-    fit.set_defaults(run_command=_fit)
-
-    reproduce = commands.add_parser("reproduce", help="run a paper's procedure, end to end")
-    reproduce.add_argument("procedure", choices=["md-iqa", "tfkt", "miqanet", "ms-iqa"])
-    reproduce.add_argument("--data", type=Path, required=True, help="folder of the datasets")
-    reproduce.add_argument("--run", type=Path, help="folder of the run (default runs/PROCEDURE)")
-    reproduce.add_argument("--recipe", type=Path, help="instead of conf/recipes/PROCEDURE.toml")
-    _training_arguments(reproduce)
-    reproduce.set_defaults(run_command=_reproduce)
-
-    weights = commands.add_parser("weights", help="keep a file of weights under timm's names")
-    weights.add_argument("file", type=Path, help="tensors in the order of timm's")
-    weights.add_argument("--backbone", required=True, help="timm's name of the network")
-    weights.add_argument("--out", type=Path, required=True, help="folder of weights")
-    weights.add_argument("--licence", default="", help="the file's, for the bundle's card")
-    weights.set_defaults(run_command=_weights)
-
-    evaluate = commands.add_parser("evaluate", help="measure a bundle or a run")
-    measured = evaluate.add_mutually_exclusive_group(required=True)
-    measured.add_argument("--bundle", type=Path, help="by ONNX Runtime")
-    measured.add_argument("--run", type=Path, help="by PyTorch: as served, and as the paper")
-    evaluate.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        help="simulated set, or a folder of images/ and scores.csv (file, score)",
-    )
-    evaluate.add_argument("--group", metavar="COLUMN", help="of scores.csv: what images share")
-    evaluate.add_argument(
-        "--logistic", action="store_true", help="fit five parameters before PLCC and RMSE"
-    )
-    evaluate.add_argument("--plots", type=Path, help="folder to draw the bundle's plots into")
-    evaluate.add_argument("--threads", type=int, default=2)
-    evaluate.add_argument("--json", action="store_true", help="on one line")
-    evaluate.set_defaults(run_command=_evaluate)
-
-    export = commands.add_parser("export", help="write a run as a bundle")
-    export.add_argument(
-        "--run", type=Path, required=True, help="of `fit`; of `reproduce`: RUN/TRAINING"
-    )
-    export.add_argument("--data", type=Path, help="what it was trained on")
-    export.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="bundle.KEY=VALUE",
-        help="what the recipe of `reproduce` does not say of the bundle",
-    )
-    export.add_argument("--out", type=Path, required=True, help="folder of the bundle")
-    export.add_argument(
-        "--measured",
-        action="append",
-        default=[],
-        metavar="TITLE=FILE",
-        help="figures that `evaluate --json` wrote, for the card",
-    )
-    export.set_defaults(run_command=_export)
-
-    figures = commands.add_parser("figures", help="draw every degradation at five severities")
-    figures.add_argument("out", type=Path, help="folder of the pages, a PNG a modality")
-    figures.add_argument("--root", type=Path, help="DICOM series instead of digital phantoms")
-    figures.add_argument("--cell", type=int, default=256, help="side of a picture (default 256)")
-    figures.add_argument("--greys", type=int, default=256, help="fewer make smaller files")
-    figures.set_defaults(run_command=_figures)
-    return parser
-
-
-def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recipe", type=Path, default=DEFAULT_RECIPE)
-    parser.add_argument("--root", type=Path, help="the folder that the recipe's folders are in")
-
-
-def _training_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--weights", type=Path, help="file or folder of backbone weights")
-    parser.add_argument(
-        "--allow-hub", action="store_true", help="fetch weights that are missing there"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="override a value of the recipe, such as fit.epochs=3; no value takes the key out",
-    )
 
 
 def _overrides(options: argparse.Namespace) -> list[str]:
@@ -343,6 +281,23 @@ def _overrides(options: argparse.Namespace) -> list[str]:
     if options.allow_hub:
         overrides.append("weights.hub=true")
     return overrides
+
+
+COMMANDS = {
+    "phantom": _phantom,
+    "simulate": _simulate,
+    "calibrate": _calibrate,
+    "fit": _fit,
+    "reproduce": _reproduce,
+    "weights": _weights,
+    "evaluate": _evaluate,
+    "robustness": _robustness,
+    "export": _export,
+    "domain": _domain,
+    "commission": _commission,
+    "finetune": _finetune,
+    "figures": _figures,
+}
 
 
 if __name__ == "__main__":
