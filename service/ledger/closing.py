@@ -71,6 +71,11 @@ class SeriesSnapshot:
     assessment: Assessment | None
     companion: Companion | None = None
 
+    @property
+    def images_used(self) -> tuple[tuple[str, str], ...]:
+        """(SOP Instance UID, digest) of every image the assessment stands on."""
+        return self.images + (() if self.companion is None else self.companion.images)
+
 
 def due_series(database: Database, now: float) -> list[int]:
     """Open series whose quiet period is over and of which no frame waits."""

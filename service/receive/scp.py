@@ -218,6 +218,8 @@ def _store(event: evt.Event, dataset: bytes, reception_: Reception) -> tuple[int
     )
     if outcome is not Outcome.REPEATED:
         reception_.wake.role("score")
+        if facts.modality == "PT":
+            reception_.wake.role("conclude")  # which finds its CT first
     return SUCCESS, ""
 
 

@@ -52,6 +52,8 @@ SLICES: Final = Code("{slices}", "UCUM", "slices")
 
 # The private scheme. A value once given keeps its meaning for ever.
 NOISE: Final = _own("NOISE", "Noise in soft tissue, median over the scored slices")
+COMPANION: Final = _own("COMPANION", "Series that the scored one was fused with")
+COMPANION_UID: Final = _own("COMPANION-UID", "Series Instance UID of the series fused with")
 INTERVAL_LOW: Final = _own("SCORE-CI-LOW", "Lower end of the 95 % interval of the score")
 INTERVAL_HIGH: Final = _own("SCORE-CI-HIGH", "Upper end of the 95 % interval of the score")
 LIMIT_MEETS: Final = _own("LIMIT-MEETS", "Limit: meets the standard from this score")
@@ -78,7 +80,8 @@ SUMMARY: Final = _own("SUMMARY", "Summary of one series")
 DISCLAIMER: Final = _own("DISCLAIMER", "What this automatic report is not")
 
 PRIVATE: Final[tuple[Code, ...]] = (
-    NOISE, INTERVAL_LOW, INTERVAL_HIGH, LIMIT_MEETS, LIMIT_UNUSABLE, SHARE, SHARE_LOW, SHARE_HIGH,
+    NOISE, COMPANION, COMPANION_UID, INTERVAL_LOW, INTERVAL_HIGH, LIMIT_MEETS, LIMIT_UNUSABLE,
+    SHARE, SHARE_LOW, SHARE_HIGH,
     SHARE_MEETS, SHARE_UNUSABLE, SLICES_TOTAL, SLICES_SCORED, STATISTIC, OUTCOME, REASON, WARNING,
     BORDERLINE, STACK, SCANNER, PROTOCOL, RULE, LOSSY, IMAGE_NUMBER, SUMMARY, DISCLAIMER,
 )  # fmt: skip

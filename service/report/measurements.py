@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from highdicom.sr import (
     AlgorithmIdentification,
+    FindingSite,
     Measurement,
     MeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
@@ -28,7 +30,12 @@ from pydicom.sr.coding import Code
 from service.judge.evidence import Assessment, BundleIdentity, SliceScore, StackResult, Verdict
 from service.report import codes, header
 from service.report.identity import tracking_uid
-from service.report.references import frames_of, image_of
+from service.report.references import (
+    companion_frames_of,
+    companion_image_of,
+    frames_of,
+    image_of,
+)
 from service.report.subject import ReportedSeries
 from service.report.wording import headline, is_share, series_title
 
@@ -74,6 +81,7 @@ def _series_group(series: ReportedSeries) -> MeasurementsAndQualitativeEvaluatio
             *_number(name.meets, None if limits is None else limits.meets, name.unit),
             *_number(name.unusable, None if limits is None else limits.unusable, name.unit),
             *_number(codes.NOISE, assessment.noise_hu, standard.UCUM.HounsfieldUnit),
+            *_signal_to_noise(series),
             *_number(standard.DCM.MeanCtdivol, ctdi_vol_mgy, codes.MILLIGRAY),
             *_number(codes.SLICES_TOTAL, assessment.slices_total, codes.SLICES),
             *_number(codes.SLICES_SCORED, assessment.slices_scored, codes.SLICES),
@@ -87,15 +95,25 @@ def _series_group(series: ReportedSeries) -> MeasurementsAndQualitativeEvaluatio
 def _stack_group(
     series: ReportedSeries, stack: StackResult
 ) -> MeasurementsAndQualitativeEvaluations:
+    whole = series.assessment
+    # a stack that another rule was for has a statistic and limits of its own
+    own = whole if stack.rule in ("", whole.rule) else replace(whole, limits=stack.limits)
+    name, limits = _statistic_codes(own), None if own is whole else stack.limits
     return _group(
         series,
         stack.stack,
         [
-            *_statistic(series.assessment, stack.value, stack.interval),
+            *_statistic(own, stack.value, stack.interval),
+            *_number(name.meets, None if limits is None else limits.meets, name.unit),
+            *_number(name.unusable, None if limits is None else limits.unusable, name.unit),
             *_number(codes.SLICES_SCORED, stack.slices_scored, codes.SLICES),
         ],
         stack.verdict,
-        texts((codes.STACK, stack.stack), (codes.STATISTIC, series.assessment.statistic)),
+        texts(
+            (codes.STACK, stack.stack),
+            (codes.STATISTIC, stack.statistic or whole.statistic),
+            (codes.RULE, "" if own is whole else stack.rule),
+        ),
     )
 
 
@@ -127,6 +145,11 @@ def _group(
     group[0].ContentSequence.append(
         UIDRefContentItem(standard.DCM.SeriesInstanceUID, series_uid, "CONTAINS")
     )
+    if stack is None and series.companion is not None:
+        companion_uid = series.companion.series_instance_uid
+        group[0].ContentSequence.append(
+            UIDRefContentItem(codes.COMPANION_UID, companion_uid, "CONTAINS")
+        )
     return group
 
 
@@ -167,6 +190,7 @@ def _number(
     value: float | None,
     unit: Code,
     images: list[SourceImageForMeasurement] | None = None,
+    sites: list[FindingSite] | None = None,
 ) -> list[Measurement]:
     """A NUM in a list, or nothing where there is no finite value to report.
 
@@ -176,9 +200,17 @@ def _number(
     if value is None or not math.isfinite(value):
         return []
     number = value if isinstance(value, int) else float(value)
-    measurement = Measurement(name, number, unit, referenced_images=images)
+    measurement = Measurement(name, number, unit, referenced_images=images, finding_sites=sites)
     measurement[0].MeasuredValueSequence[0].NumericValue = f"{value:.6g}"
     return [measurement]
+
+
+def _signal_to_noise(series: ReportedSeries) -> list[Measurement]:
+    """PET's, in the liver; MR's, of the foreground, which is no site of the body."""
+    liver = [FindingSite(standard.SCT.Liver)] if series.facts.modality == "PT" else None
+    return _number(
+        standard.DCM.SignalToNoise, series.assessment.snr, standard.UCUM.NoUnits, sites=liver
+    )
 
 
 def _slice(series: ReportedSeries, one: SliceScore) -> list[Measurement]:
@@ -188,7 +220,15 @@ def _slice(series: ReportedSeries, one: SliceScore) -> list[Measurement]:
         image.SOPClassUID, image.SOPInstanceUID, frames_of(series, one)
     )
     name = codes.slice_score(series.assessment.bundle or _UNKNOWN_BUNDLE)
-    measured = _number(name, one.score, codes.SCORE, [source])
+    sources = [source]
+    fused = companion_image_of(series, one)
+    if fused is not None:
+        sources.append(
+            SourceImageForMeasurement(
+                fused.SOPClassUID, fused.SOPInstanceUID, companion_frames_of(series, one)
+            )
+        )
+    measured = _number(name, one.score, codes.SCORE, sources)
     if one.instance_number is not None:
         number = texts(
             (codes.IMAGE_NUMBER, str(one.instance_number)), relationship="HAS PROPERTIES"
@@ -221,6 +261,7 @@ def _words(series: ReportedSeries) -> list[TextContentItem]:
         *((codes.WARNING, warning) for warning in assessment.warnings),
         (codes.SCANNER, facts.scanner if facts.manufacturer or facts.model else ""),
         (codes.PROTOCOL, facts.protocol_name),
+        (codes.COMPANION, "" if series.companion is None else series_title(series.companion)),
         (codes.RULE, assessment.rule),
         (codes.LOSSY, _lossy_history(series.header)),
     )

@@ -39,10 +39,38 @@ def frames_of(series: ReportedSeries, one: SliceScore) -> list[int] | None:
     return [one.frame_number] if many else None
 
 
+def companion_image_of(series: ReportedSeries, one: SliceScore) -> Dataset | None:
+    """The CT image that a PET slice was fused with, by its four UIDs; None where there is none."""
+    fused = series.fused.get((one.sop_instance_uid, one.frame_number))
+    if fused is None or series.companion is None:
+        return None
+    ds = Dataset()
+    ds.SOPClassUID = header.uid(fused.header, "SOPClassUID") or CTImageStorage
+    ds.SOPInstanceUID = fused.sop_instance_uid
+    ds.SeriesInstanceUID = series.companion.series_instance_uid
+    ds.StudyInstanceUID = series.companion.study_instance_uid
+    return ds
+
+
+def companion_frames_of(series: ReportedSeries, one: SliceScore) -> list[int] | None:
+    """The frame of that CT image; None where it holds one frame (C.18.4)."""
+    fused = series.fused.get((one.sop_instance_uid, one.frame_number))
+    if fused is None:
+        return None
+    frames = header.decimals(fused.header, "NumberOfFrames")
+    many = fused.frame_number > 1 or (bool(frames) and frames[0] > 1)
+    return [fused.frame_number] if many else None
+
+
 def images(series: ReportedSeries) -> list[Dataset]:
-    """Every image the report on a series shows, each once; where it shows none, the image whose
-    header stands for the series, if that names itself."""
-    shown = {one.sop_instance_uid: image_of(series, one) for one in series.assessment.worst}
+    """Every image the report on a series shows, each once, with the CT images that PET was fused
+    with; where it shows none, the image whose header stands for the series, if that names
+    itself."""
+    worst = series.assessment.worst
+    shown = {one.sop_instance_uid: image_of(series, one) for one in worst}
+    for companion in (companion_image_of(series, one) for one in worst):
+        if companion is not None:
+            shown.setdefault(companion.SOPInstanceUID, companion)
     stand_in = header.uid(series.header, "SOPInstanceUID")
     if not shown and stand_in:
         return [_image(series, stand_in, series.header)]

@@ -13,6 +13,16 @@ from service.judge.evidence import Assessment, SeriesFacts, SliceScore
 
 
 @dataclass(frozen=True)
+class FusedImage:
+    """The CT image nearest to a PET slice that was scored fused with it. `header` is its own,
+    without pixels."""
+
+    sop_instance_uid: str
+    frame_number: int
+    header: Dataset
+
+
+@dataclass(frozen=True)
 class ReportedSeries:
     """One series and everything a report says about it.
 
@@ -20,7 +30,9 @@ class ReportedSeries:
     one image of the series: patient, study, request, scanner, CTDIvol and lossy history are read
     from it. `evidence` maps SOP Instance UID → header without pixels for the worst slices; one
     that is missing is referenced with the SOP class of `header`. `thumbnails` maps
-    (SOP Instance UID, frame number) → grey picture `[H, W]` of a worst slice.
+    (SOP Instance UID, frame number) → grey picture `[H, W]` of a worst slice. PET: `companion` is
+    the CT that it was scored fused with, and `fused` maps (SOP Instance UID, frame number) of a
+    worst slice → the CT image nearest to it.
     """
 
     facts: SeriesFacts
@@ -29,6 +41,8 @@ class ReportedSeries:
     header: Dataset
     evidence: Mapping[str, Dataset] = field(default_factory=dict)
     thumbnails: Mapping[tuple[str, int], NDArray[np.uint8]] = field(default_factory=dict)
+    companion: SeriesFacts | None = None
+    fused: Mapping[tuple[str, int], FusedImage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,13 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from service.report import header
 from service.report.document import complete, shared_arguments, study_header, to_bytes
-from service.report.references import frames_of, image_of, images
+from service.report.references import (
+    companion_frames_of,
+    companion_image_of,
+    frames_of,
+    image_of,
+    images,
+)
 from service.report.subject import Gate, ReportedSeries
 from service.report.summary_page import draw_summary_page
 
@@ -80,7 +86,10 @@ def _capture(ds: Dataset) -> None:
 
 def _sources(ds: Dataset, series: ReportedSeries) -> None:
     """The images the page was drawn from, as far as they are shown (C.7.6.1.1.4)."""
-    shown = [(image_of(series, one), frames_of(series, one)) for one in series.assessment.worst]
+    worst = series.assessment.worst
+    shown = [(image_of(series, one), frames_of(series, one)) for one in worst]
+    fused = [(companion_image_of(series, one), companion_frames_of(series, one)) for one in worst]
+    shown += [(image, frames) for image, frames in fused if image is not None]
     items = []
     for image, frames in shown or [(image, None) for image in images(series)]:
         item = Dataset()

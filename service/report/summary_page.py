@@ -17,7 +17,14 @@ from service.judge.evidence import Assessment, SliceScore, Verdict
 from service.report.score_chart import INK, MUTED, PANEL, Colour, draw_score_chart
 from service.report.subject import Gate, ReportedSeries
 from service.report.typeface import fit, typeface, wrap
-from service.report.wording import DISCLAIMER, headline, is_share, limits_in_words, series_title
+from service.report.wording import (
+    DISCLAIMER,
+    headline,
+    is_share,
+    limits_in_words,
+    series_title,
+    site_of_snr,
+)
 
 WIDTH_PX: Final = 1280
 HEIGHT_PX: Final = 960
@@ -44,7 +51,7 @@ def draw_summary_page(series: ReportedSeries, gate: Gate) -> Image.Image:
     top = _draw_subject(draw, series)
     chart = (_MARGIN, top, _FACT_X - 24, _CHART_BOTTOM)
     draw_score_chart(draw, chart, series.slices, series.assessment)
-    _draw_facts(draw, series.assessment, top)
+    _draw_facts(draw, series, top)
     _draw_worst(page, draw, series)
     _draw_foot(draw, series.assessment, gate)
     return page
@@ -123,14 +130,14 @@ def _draw_subject(draw: ImageDraw.ImageDraw, series: ReportedSeries) -> int:
     return row + 8
 
 
-def _draw_facts(draw: ImageDraw.ImageDraw, assessment: Assessment, top: int) -> None:
+def _draw_facts(draw: ImageDraw.ImageDraw, series: ReportedSeries, top: int) -> None:
     """Figures in words at the right of the chart."""
     box = (_FACT_X, top, WIDTH_PX - _MARGIN, _CHART_BOTTOM)
     draw.rectangle(box, fill=PANEL)
     name, value = typeface(20), typeface(21, bold=True)
     room = box[2] - box[0] - 32
     row = top + 12
-    for label, shown in _facts(assessment):
+    for label, shown in _facts(series):
         lines = wrap(shown, value, room, 2)
         if row + 24 + 27 * len(lines) > _CHART_BOTTOM:
             break
@@ -140,7 +147,8 @@ def _draw_facts(draw: ImageDraw.ImageDraw, assessment: Assessment, top: int) -> 
         row += 24 + 27 * len(lines) + 8
 
 
-def _facts(assessment: Assessment) -> list[tuple[str, str]]:
+def _facts(series: ReportedSeries) -> list[tuple[str, str]]:
+    assessment = series.assessment
     shown: list[tuple[str, str]] = []
     if assessment.score is not None:
         interval = assessment.interval
@@ -150,6 +158,11 @@ def _facts(assessment: Assessment) -> list[tuple[str, str]]:
         shown.append(("Limits", limits_in_words(assessment.limits)))
     if assessment.noise_hu is not None:
         shown.append(("Noise in soft tissue", f"{assessment.noise_hu:.1f} HU"))
+    if assessment.snr is not None:
+        place = site_of_snr(series.facts.modality)
+        shown.append((f"Signal to noise {place}", f"{assessment.snr:.1f}"))
+    if series.companion is not None:
+        shown.append(("Scored fused with", series_title(series.companion)))
     shown.append(("Slices scored", f"{assessment.slices_scored} of {assessment.slices_total}"))
     if len(assessment.stacks) > 1:
         held = sorted(assessment.stacks, key=lambda stack: stack.value)

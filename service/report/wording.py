@@ -37,6 +37,11 @@ def series_title(facts: SeriesFacts) -> str:
     return f"{title}: {facts.series_description}" if facts.series_description else title
 
 
+def site_of_snr(modality: str) -> str:
+    """Where the signal to noise of a modality is taken."""
+    return "in the liver" if modality == "PT" else "of the foreground"
+
+
 def is_share(assessment: Assessment) -> bool:
     """Whether the statistic is a share of slices, of which more is worse, and not a score."""
     return assessment.limits is not None and assessment.limits.more_is_worse

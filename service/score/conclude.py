@@ -13,6 +13,7 @@ import numpy as np
 from pydicom import Dataset
 
 from service import header
+from service.companion import Fusing, fit_frames, neighbours
 from service.config import VERSION, Settings
 from service.errors import UnreadableObject
 from service.judge.commissioning import Commissioning
@@ -26,7 +27,7 @@ from service.ledger.issuing import Issue, NewReport
 from service.log import line
 from service.report.identity import Kind, named_uid, report_series_uid, report_uid
 from service.report.structured_report import build_structured_report
-from service.report.subject import Gate, Predecessor, ReportedSeries
+from service.report.subject import FusedImage, Gate, Predecessor, ReportedSeries
 from service.report.summary_image import build_summary_image
 
 log = logging.getLogger("iqgate.score")
@@ -48,12 +49,18 @@ class Concluder:
     """Closes series that are quiet, and reports studies that are."""
 
     def __init__(
-        self, settings: Settings, database: Database, policy: Policy, identify: Identify
+        self,
+        settings: Settings,
+        database: Database,
+        policy: Policy,
+        identify: Identify,
+        fusing: Fusing | None = None,
     ) -> None:
         self.settings = settings
         self.database = database
         self.policy = policy
         self.identify = identify
+        self.fusing = fusing
         self.gate = gate_identity(settings)
         self._unreportable: set[tuple[int, int]] = set()
 
@@ -95,6 +102,7 @@ class Concluder:
             self._issue([assessment]),
             report_study=reportable and not per_series,
             now=now,
+            fusing=self.fusing,
         )
         if key in self._unreportable:
             log.error(line("report-not-built", series_instance_uid=seen.facts.series_instance_uid))
@@ -244,7 +252,10 @@ class Concluder:
         found = next(iter(evidence.values()), None)
         if found is None:
             found = self._header(next(iter(seen.paths.values())))
+        companion = seen.companion
         return ReportedSeries(
+            companion=None if companion is None else companion.facts,
+            fused=self._fused(seen, assessment),
             facts=seen.facts,
             assessment=assessment,
             slices=seen.slices,
@@ -255,6 +266,21 @@ class Concluder:
                 for key, one in seen.thumbnails.items()
             },
         )
+
+    def _fused(
+        self, seen: SeriesSnapshot, assessment: Assessment
+    ) -> dict[tuple[str, int], FusedImage]:
+        """The CT image nearest to each of a PET's worst slices."""
+        if seen.companion is None or self.fusing is None:
+            return {}
+        frames = fit_frames(seen.companion.frames, self.fusing.unfit)
+        found = {}
+        for one in assessment.worst:
+            near = () if one.position_mm is None else neighbours(one.position_mm, frames)
+            for ct in near[:1]:
+                key = one.sop_instance_uid, one.frame_number
+                found[key] = FusedImage(ct.sop_instance_uid, ct.frame_number, self._header(ct.path))
+        return found
 
     def _header(self, path: str) -> Dataset:
         try:
@@ -277,7 +303,7 @@ def _report_uid(
         [one.bundle.digest for _, one in subjects if one.bundle is not None],
         subjects[0][1].policy_digest,
         outcome,
-        [image for seen, _ in subjects for image in seen.images],
+        [image for seen, _ in subjects for image in seen.images_used],
     )
 
 

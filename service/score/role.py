@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from service.companion import CtFrame
 from service.config import Settings
 from service.errors import ConfigError, LeaseLost
 from service.judge.policy import Policy, parse_policy
-from service.ledger import closing, scoring
+from service.ledger import closing, pairing, scoring
 from service.ledger.database import Database
 from service.ledger.scoring import Claim, ClaimedFrame, FrameOutcome
 from service.ledger.tables import FrameWork
@@ -20,6 +21,7 @@ from service.role import Heart, stop_on_signal, wall_clock
 from service.score.compare import difference
 from service.score.conclude import Concluder
 from service.score.drawing import FrameSource
+from service.score.pair import Pairer, fusing_of
 from service.score.scorer import FrameResult, Scorer
 
 log = logging.getLogger("iqgate.score")
@@ -54,11 +56,15 @@ def run(settings: Settings) -> None:
     heart = Heart(database, "score", clock=wall_clock)
     policy = load_policy(settings)
     scorer = Scorer(settings.bundles, settings.score)
-    concluder = Concluder(settings, database, policy, scorer.identity_of)
+    fusing = fusing_of(scorer.bundles, settings.complete)
+    concluder = Concluder(settings, database, policy, scorer.identity_of, fusing)
+    pairer = Pairer(settings.spool, database, fusing)
     heart.ready(", ".join(bundle.card.name for bundle in scorer.bundles))
     log.info(line("scoring", bundles=len(scorer.bundles), engine=settings.score.engine))
     concluding = threading.Thread(
-        target=_conclude_forever, args=(concluder, wake, series_wait, stopped), name="conclude"
+        target=_conclude_forever,
+        args=(concluder, pairer, wake, series_wait, stopped),
+        name="conclude",
     )
     concluding.start()
     worker = Worker(settings, database, scorer, concluder, wake, wall_clock)
@@ -127,8 +133,14 @@ class Worker:
                 self._compare(claim, frame)
             scoring.give_back(self.database, claim.token)
             return {one.series_id for one in contested}
+        fusing = self.concluder.fusing
+        companions = (
+            {}
+            if fusing is None
+            else pairing.companions(self.database, [one.frame_id for one in claim.frames], fusing)
+        )
         results = self.scorer.score(
-            [FrameSource(self.spool / one.path, one.frame_number) for one in claim.frames]
+            [self._source(one, companions.get(one.frame_id, ())) for one in claim.frames]
         )
         outcomes = [
             _outcome(frame, result) for frame, result in zip(claim.frames, results, strict=True)
@@ -139,6 +151,15 @@ class Worker:
             outcomes,
             thumbnails_kept=self.settings.thumbnails,
             now=self.clock(),
+        )
+
+    def _source(self, frame: ClaimedFrame, companions: Sequence[CtFrame]) -> FrameSource:
+        return FrameSource(
+            self.spool / frame.path,
+            frame.frame_number,
+            companions=tuple(
+                FrameSource(self.spool / one.path, one.frame_number) for one in companions
+            ),
         )
 
     def _compare(self, claim: Claim, frame: ClaimedFrame) -> None:
@@ -204,13 +225,15 @@ def _outcome(frame: ClaimedFrame, result: FrameResult) -> FrameOutcome:
 
 
 def _conclude_forever(
-    concluder: Concluder, wake: Wake, waiter: Waiter, stopped: threading.Event
+    concluder: Concluder, pairer: Pairer, wake: Wake, waiter: Waiter, stopped: threading.Event
 ) -> None:
-    """Conclude series and studies as they fall due, until stopped."""
+    """Pair PET with its CT, and conclude series and studies as they fall due, until stopped."""
     database = concluder.database
     while not stopped.is_set():
         now = wall_clock()
         try:
+            if pairer.step(now):
+                wake.role("score")
             concluded = [
                 concluder.conclude(one, wall_clock()) for one in closing.due_series(database, now)
             ]

@@ -23,11 +23,12 @@ from service.score.drawing import Draw, Drawing, Frame, FrameSource
 from service.score.engines import Engine
 from service.score.engines.onnxruntime import OnnxRuntimeEngine
 from service.score.frame import frame_header, position_mm, stack
+from service.score.pet_ct import PetCtDraw
 from service.score.select import Candidate, bundle_for, reason_to_exclude
 
 THUMBNAIL_PIXELS = 160
 
-DRAWINGS: dict[str, Draw] = {"ct-window": draw_ct}
+DRAWINGS: dict[str, Draw] = {"ct-window": draw_ct, "pet-ct-fused": PetCtDraw()}
 """By the kind of picture that a bundle is served."""
 
 Grey = npt.NDArray[np.uint8]

@@ -14,6 +14,7 @@ from pydicom import Dataset
 from pydicom.uid import UID
 
 from models.card import Bundle
+from models.suv import attenuation_corrected
 from service import header
 from service.sop_classes import ASSESSABLE, class_name
 
@@ -176,6 +177,12 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
                 or header.text(one.ds, "RescaleType").upper() not in ("", "HU", "US")
             )
         ),
+    ),
+    Exclusion(
+        "attenuation",
+        "PET without attenuation correction, or with none that Corrected Image, Attenuation "
+        "Correction Method and Units agree on",
+        lambda one: one.modality == "PT" and not attenuation_corrected(one.ds),
     ),
     Exclusion(
         "small",

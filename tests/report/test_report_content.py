@@ -226,6 +226,21 @@ def test_one_group_a_series_and_one_a_stack_where_there_are_several() -> None:
     assert coded(sr, standard.DCM.ProcedureReported) == ["25045-6", "25056-3"]
 
 
+def test_a_stack_under_a_rule_of_its_own_has_its_own_limits() -> None:
+    stacks = (
+        StackResult("b 0", 18, 1.62, None, Verdict.DOES_NOT_MEET, "ct-body", "median"),
+        StackResult(
+            "b 800", 18, 1.5, None, Verdict.MEETS, "diffusion", "10th percentile", Limits(1.2, 0.4)
+        ),
+    )
+    _, same, other = groups(read(structured_report(reported(stacks=stacks))))
+    assert (numbers(same, codes.LIMIT_MEETS), texts(same, codes.RULE)) == ([], [])
+    assert numbers(other, codes.LIMIT_MEETS) == [(1.2, "{score}")]
+    assert numbers(other, codes.LIMIT_UNUSABLE) == [(0.4, "{score}")]
+    assert texts(other, codes.RULE) == ["diffusion"]
+    assert texts(other, codes.STATISTIC) == ["10th percentile"]
+
+
 def test_the_disclaimer_is_there_in_full() -> None:
     sr = read(structured_report(reported()))
     remarks = items(sr, codes.QUALITATIVE_EVALUATIONS)[0]

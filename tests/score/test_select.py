@@ -4,6 +4,7 @@ import pytest
 from pydicom.uid import (
     EnhancedCTImageStorage,
     MRImageStorage,
+    PositronEmissionTomographyImageStorage,
     SecondaryCaptureImageStorage,
 )
 
@@ -23,6 +24,14 @@ def image_type(*values):
 
 
 MR = {"SOPClassUID": MRImageStorage, "Modality": "MR"}
+
+PET = {
+    "SOPClassUID": PositronEmissionTomographyImageStorage,
+    "Modality": "PT",
+    "CorrectedImage": ["DECY", "ATTN"],
+    "AttenuationCorrectionMethod": "CT",
+    "Units": "BQML",
+}
 
 EXCLUDED = [
     ("class", {"SOPClassUID": SecondaryCaptureImageStorage}, "Secondary Capture Image objects"),
@@ -49,6 +58,9 @@ EXCLUDED = [
     ("colour", {"PhotometricInterpretation": "RGB"}, "not a grey-scale"),
     ("scale", {"RescaleIntercept": None}, "not Hounsfield units"),
     ("scale", {"RescaleType": "Z_EFF"}, "not Hounsfield units"),
+    ("attenuation", {**PET, "CorrectedImage": ["DECY"]}, "without attenuation correction"),
+    ("attenuation", {**PET, "AttenuationCorrectionMethod": ""}, "without attenuation correction"),
+    ("attenuation", {**PET, "Units": "PROPCNTS"}, "without attenuation correction"),
     ("small", {"Rows": 63}, "smaller than 64"),
     ("described-mip", {"SeriesDescription": "Thorax MIP 10/3"}, "intensity projection"),
     ("described-mpr", {"SeriesDescription": "MPR cor"}, "reformat"),
@@ -72,6 +84,7 @@ def test_every_row_of_the_table_is_tested():
     "overrides",
     [
         {},
+        PET,
         image_type("DERIVED", "PRIMARY", "AXIAL", "DE_MIXED"),
         image_type("DERIVED", "PRIMARY", "AXIAL"),
         {**MR, **image_type("DERIVED", "PRIMARY", "DIFFUSION", "TRACEW")},
