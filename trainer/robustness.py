@@ -29,6 +29,7 @@ from trainer.recipe import Recipe
 from trainer.simulation import subjects
 from trainer.simulation.case import Case
 from trainer.simulation.ct import CtSubject
+from trainer.simulation.mr import ACQUIRED, NAMED
 from trainer.simulation.subject import Subject
 
 Scores = npt.NDArray[np.float32]
@@ -58,6 +59,12 @@ CT_OPTIONS: dict[str, dict[str, str]] = {
     "bone window": {"reading": "bone"},
 }
 """Options of a CT case, over those it is evaluated with."""
+
+OPTIONS: dict[str, dict[str, dict[str, str]]] = {
+    "ct-window": CT_OPTIONS,
+    "mr-stack": {name: {"appearance": name} for name in NAMED if name != ACQUIRED},
+}
+"""The same by the kind of picture that a recipe draws."""
 
 
 @dataclass(frozen=True)
@@ -174,9 +181,8 @@ def _varied(
     for what, change in PICTURES.items():
         varied = np.stack([np.ascontiguousarray(change(picture)) for picture in pictures])
         yield what, bundle_scores(bundle, varied, threads)
-    if recipe.render.kind == "ct-window":
-        for what, options in CT_OPTIONS.items():
-            yield what, _scores(bundle, slices, recipe, options, threads)
+    for what, options in OPTIONS.get(recipe.render.kind, {}).items():
+        yield what, _scores(bundle, slices, recipe, options, threads)
 
 
 def _scores(
