@@ -165,8 +165,17 @@ def test_simulated_set(
     assert result["mean_score"] == pytest.approx(result["mean_target"], abs=0.01)
     assert result["mean_score"][0] > result["mean_score"][2]
     assert {path.name for path in drawn.iterdir()} == {
-        "scatter.png", "residuals.png", "score-by-severity.png"
+        "examples.png", "scatter.png", "residuals.png", "score-by-severity.png"
     }  # fmt: skip
+    kind = result["by_kind"]["noise"]
+    assert kind["n"] == [3, 3, 3]
+    assert kind["mean_score"] == pytest.approx(result["mean_score"])
+    assert kind["falls"]
+    # a row of one kind, a column per severity
+    with Image.open(drawn / "examples.png") as page:
+        assert page.size == (3 * 130 - 2, 128 + 2 * 16)
+        grey = page.convert("L")
+        assert [grey.getpixel((x, 80)) for x in (194, 324)] == pytest.approx([140, 64], abs=9)
 
 
 def test_simulated_set_is_a_dataset_too(simulated: Path) -> None:

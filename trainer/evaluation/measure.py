@@ -78,9 +78,12 @@ def draw(
     *,
     logistic: bool = False,
 ) -> list[Path]:
-    """Plots of scores `[n]` as PNG: scatter, residuals and, of a simulated set, by severity."""
+    """Plots of scores `[n]` as PNG: scatter, residuals and, of a simulated set, by severity.
+
+    Of a simulated grid there is also `examples.png`, its middle slice under every degradation.
+    """
     # only where plots are asked for: matplotlib takes a second to import
-    from trainer import plots
+    from trainer import examples, plots
 
     if isinstance(data, SimulatedSet):
         severities = np.array([entry.severity for entry in data.entries])
@@ -90,6 +93,10 @@ def draw(
             "residuals": plots.residuals(scores, data.targets, data.slices),
             "score-by-severity": plots.score_by_severity(scores, severities, kinds),
         }
+        if len(set(severities.tolist())) <= FEW_LEVELS:
+            folder.mkdir(parents=True, exist_ok=True)
+            sheet = examples.sheet(data, scores, examples.middle_slice(data))
+            sheet.save(folder / "examples.png", optimize=True)
     else:
         drawn = {
             "scatter": plots.scatter(scores, data.scores, data.groups, logistic=logistic),
