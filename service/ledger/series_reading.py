@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select
+from sqlalchemy.orm import aliased
 
 from service.judge.evidence import Assessment, SeriesFacts
 from service.ledger import json_text
@@ -63,6 +64,8 @@ class SeriesReading:
     final_at: float | None
     alarm: bool
     patient: Patient | None
+    companion: SeriesFacts | None = None
+    """PET: the CT that it is fused with."""
 
     @property
     def assessment(self) -> Assessment | None:
@@ -309,12 +312,18 @@ def reports(connection: Connection, one: SeriesReading) -> list[ReportReading]:
 
 def _series(with_patient: bool) -> Select[Any]:
     """Series with their current assessment; patient identity is not even read unless asked for."""
-    query = select(
-        SeriesRow.__table__,
-        AssessmentRow.body,
-        AssessmentRow.created_at,
-        AssessmentRow.alarm,
-    ).outerjoin(AssessmentRow, (AssessmentRow.series_id == SeriesRow.id) & AssessmentRow.current)
+    companion = aliased(SeriesRow)
+    query = (
+        select(
+            SeriesRow.__table__,
+            AssessmentRow.body,
+            AssessmentRow.created_at,
+            AssessmentRow.alarm,
+            companion.facts.label("companion_facts"),
+        )
+        .outerjoin(AssessmentRow, (AssessmentRow.series_id == SeriesRow.id) & AssessmentRow.current)
+        .outerjoin(companion, companion.id == SeriesRow.companion_id)
+    )
     if not with_patient:
         return query
     return query.join(StudyRow, StudyRow.id == SeriesRow.study_id).add_columns(
@@ -348,6 +357,9 @@ def _reading(row: Row[Any]) -> SeriesReading:
             Patient(row.patient_name, row.patient_id, row.study_date)
             if "patient_name" in columns
             else None
+        ),
+        companion=(
+            None if row.companion_facts is None else json_text.load_facts(row.companion_facts)
         ),
     )
 

@@ -15,6 +15,7 @@ from service.watch import moment
 from service.watch.face import Face, Phase, face_of_series, phase_of
 
 NO_DESCRIPTION = "no description"
+_PENDING = (FrameState.AWAITING_COMPANION, FrameState.WAITING, FrameState.LEASED)
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class SliceCounts:
     scored: int
     excluded: int
     pending: int
+    awaiting: int
+    """Of the pending, those of PET whose CT is not complete."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,10 @@ class SeriesEntry:
     score: str
     interval: str
     noise: str
+    snr: str
+    snr_place: str
+    companion: str
+    companion_path: str
     path: str
     room_path: str
 
@@ -95,6 +102,14 @@ def entry_of(one: SeriesReading, slices: Sequence[SliceReading], now: float) -> 
             if assessment is None or assessment.noise_hu is None
             else f"{assessment.noise_hu:.1f} HU"
         ),
+        snr="" if assessment is None or assessment.snr is None else f"{assessment.snr:.1f}",
+        snr_place=wording.site_of_snr(facts.modality),
+        companion="" if one.companion is None else wording.series_title(one.companion),
+        companion_path=(
+            ""
+            if one.companion is None
+            else series_path(one.companion.series_instance_uid, one.companion.study_instance_uid)
+        ),
         path=series_path(facts.series_instance_uid, facts.study_instance_uid),
         room_path=room_path(one.scanner),
     )
@@ -105,7 +120,8 @@ def counts_of(slices: Sequence[SliceReading]) -> SliceCounts:
         total=len(slices),
         scored=sum(one.state is FrameState.SCORED for one in slices),
         excluded=sum(one.state in (FrameState.EXCLUDED, FrameState.DEAD) for one in slices),
-        pending=sum(one.state in (FrameState.WAITING, FrameState.LEASED) for one in slices),
+        pending=sum(one.state in _PENDING for one in slices),
+        awaiting=sum(one.state is FrameState.AWAITING_COMPANION for one in slices),
     )
 
 
@@ -162,6 +178,8 @@ def as_json(entry: SeriesEntry) -> dict[str, Any]:
         "score": None if assessment is None else assessment.score,
         "interval": None if assessment is None else assessment.interval,
         "noise_hu": None if assessment is None else assessment.noise_hu,
+        "snr": None if assessment is None else assessment.snr,
+        "companion_series": (None if one.companion is None else one.companion.series_instance_uid),
         "alarm": one.alarm,
         "mode": None if assessment is None else assessment.mode,
         "bundle": None if bundle is None else bundle.name,
@@ -198,6 +216,8 @@ def _progress(phase: Phase, counts: SliceCounts, one: SeriesReading) -> str:
     slices = "1 slice" if counts.total == 1 else f"{counts.total} slices"
     if phase is Phase.PROVISIONAL and one.provisional is None:
         return f"Earlier verdict; slices arrived again, {slices} so far"
+    if counts.awaiting:
+        return f"{slices} so far, {counts.awaiting} waiting for the CT they are fused with"
     if counts.pending:
         return f"Slices still arriving: {slices} so far, {counts.pending} not scored yet"
     return f"Slices still arriving: {slices} so far"
