@@ -21,6 +21,7 @@ from models.limits import (
 )
 
 SHOWN_SHARES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95)
+SHOWN_WORST = 5
 STEP = 0.01
 """Limits are proposed in steps of this, rounded to the side that alarms less."""
 
@@ -84,7 +85,8 @@ class Proposal:
     """What the acquisitions of one scanner under one rule say.
 
     acquisitions, studies, days: how many; per_day: acquisitions of this rule on a day with any;
-    quantiles: by share, of the acquisitions' values; protocols: name, acquisitions, median;
+    quantiles: by share, of the acquisitions' values, the worst first; protocols: name,
+    acquisitions, median; worst: values and Series Instance UIDs of the worst acquisitions;
     limit: as proposed, None where the budget cannot be worked out; interval: 95 % of where the
     budget's quantile lies, an end None where so few acquisitions do not bound it; expected: alarms
     at the proposed limit; current: at the policy's.
@@ -104,6 +106,7 @@ class Proposal:
     per_day: float | None
     quantiles: Mapping[float, float]
     protocols: Sequence[tuple[str, int, float]]
+    worst: Sequence[tuple[float, str]]
     share: float | None
     limit: float | None
     interval: tuple[float | None, float | None]
@@ -116,8 +119,16 @@ class Proposal:
         return self.studies < INDEPENDENT_NEEDED
 
 
-def proposals(found: Iterable[JudgedSeries], budget: Budget) -> list[Proposal]:
-    """A proposal for each scanner and rule, in order of both."""
+def proposals(
+    found: Iterable[JudgedSeries], budget: Budget, without: Iterable[str] = ()
+) -> list[Proposal]:
+    """A proposal for each scanner and rule, in order of both.
+
+    Every acquisition counts as one that should not alarm; without: Series Instance UIDs of those
+    that somebody looked at and found bad.
+    """
+    bad = set(without)
+    found = [one for one in found if one.series not in bad]
     per_scanner: dict[str, dict[tuple[str, str], list[JudgedSeries]]] = {}
     for one in one_an_acquisition(found):
         per_scanner.setdefault(one.scanner, {}).setdefault(
@@ -176,6 +187,10 @@ def _proposal(
         protocols=[
             (name, len(own), quantile(own, 0.5))
             for name, own in sorted(protocols.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+        ],
+        worst=[
+            (one.value, one.series)
+            for one in sorted(members, key=lambda one: (sign * one.value, one.series))[:SHOWN_WORST]
         ],
         share=share,
         limit=None if limit is None else sign * limit,

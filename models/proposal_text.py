@@ -35,7 +35,8 @@ def _block(one: Proposal, budget: Budget) -> Iterable[str]:
         f"rule {one.rule} ({one.modality}): {one.statistic}, {one.bundle} {one.bundle_version} "
         f"({one.bundle_digest[:12]})"
     )
-    pace = "" if one.per_day is None else f" on {one.days} days, {one.per_day:.1f} a day"
+    days = "1 day" if one.days == 1 else f"{one.days} days"
+    pace = "" if one.per_day is None else f" on {days}, {one.per_day:.1f} a day"
     yield f"  acquisitions   {one.acquisitions} of {one.studies} studies{pace}"
     shares = "  ".join(f"{100 * share:>3g} %" for share in SHOWN_SHARES)
     values = "  ".join(f"{one.quantiles[share]:>5.2f}" for share in SHOWN_SHARES)
@@ -43,6 +44,9 @@ def _block(one: Proposal, budget: Budget) -> Iterable[str]:
     yield f"                 {values}"
     for number, (name, count, median) in enumerate(one.protocols):
         yield f"  {'' if number else 'protocols':<15}{name}: {count}, median {median:.2f}"
+    worst = [f"{value:.2f}  {series}" for value, series in one.worst]
+    for number, line in enumerate(worst):
+        yield f"  {'' if number else 'look at first':<15}{line}"
     yield f"  limit now      {one.meets:g}: {_rate(one.current, one.per_day)}"
     if one.limit is None or one.expected is None:
         yield "  proposed       none: the days of acquisition are not known; give a share instead"
@@ -53,6 +57,8 @@ def _block(one: Proposal, budget: Budget) -> Iterable[str]:
             f"95 % interval of the limit {low} to {high}"
         )
         yield f"                 {_rate(one.expected, one.per_day)}"
+        if (one.meets - one.limit) * (-1 if one.more_is_worse else 1) > 0:
+            yield "                 more lenient than the limit now: look at the worst first"
     if one.provisional:
         yield f"  PROVISIONAL    {PROVISIONAL}"
 

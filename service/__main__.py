@@ -10,7 +10,6 @@ import signal
 import sys
 import tempfile
 import threading
-import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -223,19 +222,28 @@ def _existing_database(settings: Settings) -> Database:
 
 
 def _bundle(arguments: argparse.Namespace) -> int:
+    from service.score.bundles import chosen as serving
     from service.score.engines.onnxruntime import OnnxRuntimeEngine
 
-    folder = arguments.bundles or _bundles_folder(arguments)
+    settings = _bundle_settings(arguments)
+    folder = arguments.bundles or settings.bundles
     try:
         bundles = load_bundles(folder)
     except CardError as error:
         raise ConfigError(str(error)) from error
+    # in a folder named on the command line the configuration's names may not be there
+    names = () if arguments.bundles else settings.score.serve
+    served = {one.digest for one in serving(bundles, names, folder)}
     chosen = [one for one in bundles if arguments.name in (None, one.card.name)]
     if not chosen:
         raise ConfigError(f"{folder}: no bundle {arguments.name or ''} there")
     for one in chosen:
         card = one.card
-        print(f"{card.name} {card.version}  {card.modality}  {card.architecture}/{card.preset}")
+        serves = "  serves" if one.digest in served else ""
+        print(
+            f"{card.name} {card.version}  {card.modality}  "
+            f"{card.architecture}/{card.preset}{serves}"
+        )
         if arguments.action == "show":
             print((one.folder / "card.toml").read_text("utf-8"))
         if arguments.action == "verify":
@@ -244,39 +252,29 @@ def _bundle(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _bundles_folder(arguments: argparse.Namespace) -> Path:
+def _bundle_settings(arguments: argparse.Namespace) -> Settings:
     if arguments.config is not None:
-        return _settings(arguments)[0].bundles
-    return Settings(mode="shadow", data_dir=Path(tempfile.gettempdir())).bundles
+        return _settings(arguments)[0]
+    return Settings(mode="shadow", data_dir=Path(tempfile.gettempdir()))
 
 
 def _commission(arguments: argparse.Namespace) -> int:
     from service import commission
-    from service.ledger import commissioning
     from service.score.role import load_policy
-    from service.score.scorer import identity
 
     settings, _ = _settings(arguments)
     database = _existing_database(settings)
     policy = load_policy(settings)
-    try:
-        served = {one.digest: identity(one) for one in load_bundles(settings.bundles)}
-    except CardError as error:
-        raise ConfigError(str(error)) from error
+    served = commission.installed(settings.bundles)
     if arguments.action == "show":
         budget = commission.DEFAULT_BUDGET
         if arguments.alarms_per_day is not None or arguments.share is not None:
             budget = Budget(share=arguments.share, per_day=arguments.alarms_per_day)
-        tables = tomllib.loads(settings.policy_path.read_text("utf-8"))
-        found = list(commission.gather(database, policy, served))
-        print(commission.page(found, budget, tables))
+        found = commission.gather(database, policy, served)
+        print(commission.page(found, budget, settings.policy_path, arguments.without))
         return EXIT_OK
     if arguments.action == "list":
-        records = commissioning.records(database)
-        for one in records:
-            standing = commission.standing(one, policy, served)
-            print("\n".join(commission.record_lines(one, standing)))
-        print(f"{len(records)} records; a protocol without one that holds stays in shadow")
+        print("\n".join(commission.listing(database, policy, served)))
         return EXIT_OK
     missing = [one for one in ("rule", "scanner", "by") if not getattr(arguments, one)]
     if missing:
@@ -379,6 +377,7 @@ def _parser() -> argparse.ArgumentParser:
     budget = command.add_mutually_exclusive_group()
     budget.add_argument("--share", type=_share, help="of acquisitions that may alarm (0.02)")
     budget.add_argument("--alarms-per-day", type=_positive, metavar="N", help="per scanner")
+    command.add_argument("--without", nargs="+", default=[], metavar="UID", help="bad series")
     command.add_argument("--rule", help="sign: its name in the policy")
     command.add_argument("--scanner", help="sign: as `iqgate commission` names it")
     command.add_argument("--by", metavar="NAME, ROLE", help="sign: who answers for it")

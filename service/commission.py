@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from models import proposal_text
+from models.card import CardError, load_bundles
 from models.limits import INDEPENDENT_NEEDED
 from models.proposal import Budget, JudgedSeries, Proposal, proposals
 from service.errors import ConfigError
@@ -16,6 +19,7 @@ from service.judge.judging import judge
 from service.judge.policy import Policy, Rule
 from service.ledger import commissioning
 from service.ledger.database import Database
+from service.score.scorer import identity
 
 DEFAULT_BUDGET = Budget(share=0.02)
 
@@ -71,10 +75,22 @@ def gather(
             yield from judged(seen.facts, judge(seen.facts, seen.slices, served[known[0]], policy))
 
 
-def page(found: Sequence[JudgedSeries], budget: Budget, policy: Mapping[str, object]) -> str:
-    """Distributions, proposed limits, and the rules to copy. policy: tables of `policy.toml`."""
-    proposed = proposals(found, budget)
-    rules = proposal_text.rules(proposed, policy, budget)
+def installed(folder: Path) -> dict[str, BundleIdentity]:
+    """The bundles in a folder, by digest. Raises ConfigError for a broken one."""
+    try:
+        return {one.digest: identity(one) for one in load_bundles(folder)}
+    except CardError as error:
+        raise ConfigError(str(error)) from error
+
+
+def page(
+    found: Iterable[JudgedSeries], budget: Budget, policy: Path, without: Sequence[str] = ()
+) -> str:
+    """Distributions, proposed limits, and the rules to copy. policy: the file that they were
+    judged by; without: series that somebody looked at and found bad."""
+    proposed = proposals(found, budget, without)
+    tables = tomllib.loads(policy.read_text("utf-8"))
+    rules = proposal_text.rules(proposed, tables, budget)
     shown = proposal_text.page(proposed, budget)
     if not rules:
         return shown
@@ -164,6 +180,14 @@ def record_lines(record: Record, standing: str) -> list[str]:
             f"{INDEPENDENT_NEEDED}; every report says so"
         )
     return lines
+
+
+def listing(database: Database, policy: Policy, served: Mapping[str, BundleIdentity]) -> list[str]:
+    """Every record, and whether it holds."""
+    records = commissioning.records(database)
+    lines = [line for one in records for line in record_lines(one, standing(one, policy, served))]
+    count = "1 record" if len(records) == 1 else f"{len(records)} records"
+    return [*lines, f"{count}; a protocol without one that holds stays in shadow"]
 
 
 def standing(record: Record, policy: Policy, served: Mapping[str, BundleIdentity]) -> str:

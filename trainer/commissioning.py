@@ -63,12 +63,13 @@ def read(entries: Sequence[dict[str, Any]]) -> Assessed:
     return Assessed(tuple(values), tuple(refused))
 
 
-def page(assessed: Assessed, budget: Budget, policy: Path) -> str:
+def page(assessed: Assessed, budget: Budget, policy: Path, without: Sequence[str] = ()) -> str:
     """Distributions, proposed limits and rules to copy; what could not be judged comes last.
 
-    Raises ValueError where the policy is not TOML.
+    without: Series Instance UIDs that somebody looked at and found bad. Raises ValueError where
+    the policy is not TOML.
     """
-    proposed = proposals(assessed.values, budget)
+    proposed = proposals(assessed.values, budget, without)
     parts = [proposal_text.page(proposed, budget)]
     rules = proposal_text.rules(proposed, tomllib.loads(policy.read_text("utf-8")), budget)
     if rules:

@@ -15,6 +15,9 @@ from service.judge.policy import Mode, Rule
 FREE = {"name", "mode", "primary_rank"}
 """What of a rule is no part of what is signed: how loud it is, and which series speaks."""
 
+DECIDES = {"statistic", "meets", "unusable", "minimum_slices", "minimum_share_scored"}
+"""What is written out in full, the default included."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -57,8 +60,9 @@ WAIVED = Commissioning(required=False)
 
 def terms(rule: Rule) -> str:
     """What is signed of a rule: its conditions, statistic and limits, as one line of JSON."""
-    table = rule.model_dump(mode="json", by_alias=True, exclude=FREE, exclude_defaults=True)
-    return json.dumps(table, sort_keys=True, ensure_ascii=False)
+    conditions = rule.model_dump(mode="json", by_alias=True, exclude=FREE, exclude_defaults=True)
+    decides = rule.model_dump(mode="json", by_alias=True, include=DECIDES, exclude_none=True)
+    return json.dumps(conditions | decides, sort_keys=True, ensure_ascii=False)
 
 
 def hold(configured: Mode, effective: Mode, *, commissioned: bool) -> str:

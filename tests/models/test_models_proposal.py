@@ -90,6 +90,15 @@ def test_a_budget_a_day_is_shared_by_the_scanners_rules():
     assert sum(one.expected.alarms for one in found) == 10, "one on each of ten days"
 
 
+def test_series_found_bad_are_left_out_and_the_worst_are_named():
+    (one,) = proposals(acquisitions(spaced(201)), SHARE, without=["1.0.1", "1.2.1"])
+    assert one.acquisitions == 199
+    assert [series for _, series in one.worst] == ["1.1.1", "1.3.1", "1.4.1", "1.5.1", "1.6.1"]
+    text = page([one], SHARE)
+    assert "look at first  2.01  1.1.1" in text
+    assert "more lenient than the limit now" in text
+
+
 def test_too_few_studies_are_provisional_and_leave_the_limit_open():
     (one,) = proposals(acquisitions(spaced(60)), SHARE)
     assert one.provisional
