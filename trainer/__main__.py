@@ -246,7 +246,8 @@ def _commission(options: argparse.Namespace) -> None:
         assessed = commissioning.read(json.loads(options.assessed.read_text("utf-8")))
     else:
         assessed = commissioning.assess(options.series, policy, options.bundles)
-    print(commissioning.page(assessed, Budget(share, options.alarms_per_day), policy))
+    budget = Budget(share, options.alarms_per_day)
+    print(commissioning.page(assessed, budget, policy, options.without))
 
 
 def _finetune(options: argparse.Namespace) -> None:

@@ -139,6 +139,9 @@ def parser() -> argparse.ArgumentParser:
         "--assessed", type=Path, metavar="FILE", help="of iqgate assess --json --commissioning"
     )
     commission.add_argument("--policy", type=Path, help="default: the one that ships")
+    commission.add_argument(
+        "--without", nargs="+", default=[], metavar="UID", help="series found to be bad"
+    )
     commission.add_argument("--bundles", type=Path, help="default: those that ship")
     budget = commission.add_mutually_exclusive_group()
     budget.add_argument("--share", type=float, help="of acquisitions that may alarm (0.02)")
