@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from service.config import Complete
+from service.judge.evidence import SeriesFacts
 
 AXIAL = "axial"
 
@@ -32,6 +33,16 @@ class CtFrame:
     position_mm: float | None
     stack: str
     reason: str | None
+
+
+@dataclass(frozen=True)
+class Companion:
+    """The CT that a PET is fused with: `images` are (SOP Instance UID, digest) of all its images,
+    `frames` as scoring left them, fit to be fused or not."""
+
+    facts: SeriesFacts
+    images: tuple[tuple[str, str], ...]
+    frames: tuple[CtFrame, ...]
 
 
 @dataclass(frozen=True)

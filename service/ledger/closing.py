@@ -12,13 +12,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, exists, func, insert, select, update
 
-from service.companion import Fusing
+from service.companion import Companion, Fusing
 from service.judge.evidence import Assessment, SeriesFacts, SliceScore
 from service.judge.judging import alarming
 from service.ledger import json_text, tally
 from service.ledger.database import Database
 from service.ledger.issuing import Issue, NewReport, issue, predecessor_holds
-from service.ledger.pairing import Companion, companion_of, reconsider
+from service.ledger.pairing import companion_of, reconsider
 from service.ledger.tables import (
     AssessmentRow,
     FrameRow,

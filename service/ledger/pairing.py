@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, or_, select, update
 
 from service.companion import (
+    Companion,
     CtCandidate,
     CtFrame,
     Fusing,
@@ -22,7 +23,6 @@ from service.companion import (
     fit_frames,
     neighbours,
 )
-from service.judge.evidence import SeriesFacts
 from service.ledger import json_text
 from service.ledger.database import Database
 from service.ledger.reception import quiet_s
@@ -73,16 +73,6 @@ class Unplaced:
     frame_id: int
     path: str
     frame_number: int
-
-
-@dataclass(frozen=True)
-class Companion:
-    """The CT that a PET is fused with: `images` are (SOP Instance UID, digest) of all its images,
-    `frames` as scoring left them, fit to be fused or not."""
-
-    facts: SeriesFacts
-    images: tuple[tuple[str, str], ...]
-    frames: tuple[CtFrame, ...]
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class PetCtDraw:
         mixed by distance, or the nearest alone where only that is near enough."""
         companions = frame.source.companions
         if not companions:
-            raise NotScored("no CT slice lies near it")
+            raise NotScored("no CT of its study and Frame of Reference was found to fuse it with")
         nearest = self._slice(frame, companions[0])
         if not plane.aligned(nearest.plane):
             raise NotScored("PET and CT are not oriented alike")

@@ -158,7 +158,7 @@ def test_what_is_kept_decoded_is_bounded(opened, bundle):
 @pytest.mark.parametrize(
     ("pet", "cts", "reason"),
     [
-        ({}, [], "no CT slice lies near it"),
+        ({}, [], "no CT of its study and Frame of Reference was found"),
         ({"ImagePositionPatient": [-120, -120, 9.0]}, [{}], "no CT slice lies within 1 mm of it"),
         ({"ImagePositionPatient": None}, [{}], "its position, orientation or pixel spacing"),
         ({"PatientWeight": None}, [{}], r"Patient's Weight \(0010,1030\) is not stated"),
