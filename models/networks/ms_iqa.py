@@ -30,12 +30,17 @@ Preset `compact` learns from scratch on a CPU: a narrow residual net with batch 
 a quarter of the width, two blocks a stage, that reads its tokens from the net's first stage, for
 a transformer's own patch embedding learns little from few pictures; batch norm after the 1×1
 convolutions, whose inputs otherwise differ in scale; less dropout.
+
+Preset `compact-512` is the compact one for whole pictures of 512², the matrix of nearly every CT:
+a 5×5 convolution halves the picture before the residual net, so that nothing is resampled before a
+nonlinearity has seen it (noise of single pixels and 8×8 blocks do not survive resampling), and all
+later stages are about as large as at 224².
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +54,7 @@ from models.networks.network import Network, check_ablations
 
 ABLATIONS = ("without-attention", "without-weight")
 
-GRID = 7
-"""Side of the last stage's features, to which the others are pooled."""
+STEM_STRIDE = 2
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,9 @@ class Preset:
 
     cnn, swin: timm models of four stages, and what they are built with; swin_reads_stem: the
     Swin's tokens come from the CNN's first stage instead of the picture; weights: the backbones
-    can start from published weights; norm: batch norm after the 1×1 convolutions; hidden: widths
-    of the two hidden layers of the weight branch (the score branch has the second alone).
+    can start from published weights; stem: channels of a 5×5 convolution of stride 2 before the
+    CNN, 0 for none; norm: batch norm after the 1×1 convolutions; hidden: widths of the two hidden
+    layers of the weight branch (the score branch has the second alone).
     """
 
     cnn: str
@@ -69,6 +74,7 @@ class Preset:
     swin_options: dict[str, Any] = field(default_factory=dict)
     swin_reads_stem: bool = False
     weights: bool = True
+    stem: int = 0
     norm: bool = False
     hidden: tuple[int, int] = (768, 384)
     dropout: float = 0.5
@@ -90,6 +96,13 @@ PRESETS = {
         dropout=0.1,
     ),
 }
+PRESETS["compact-512"] = replace(
+    PRESETS["compact"],
+    # Tokens of 64², which windows of 8 tile; of 7 would be padded.
+    swin_options=PRESETS["compact"].swin_options | {"window_size": 8},
+    stem=16,
+    side=512,
+)
 
 
 class MSIQA(Network):
@@ -105,6 +118,8 @@ class MSIQA(Network):
         self.preset: Preset = preset
         self.weighted = "without-weight" not in ablations
         attentive = "without-attention" not in ablations
+        self.stem = _stem(preset.channels, preset.stem) if preset.stem else nn.Identity()
+        channels = preset.stem or preset.channels
         swin_options = dict(preset.swin_options)
         cnn: Any = None
         if self.weighted or preset.swin_reads_stem:
@@ -112,7 +127,7 @@ class MSIQA(Network):
                 preset.cnn,
                 weights,
                 features_only=True,
-                in_chans=preset.channels,
+                in_chans=channels,
                 # Without the weight branch nothing reads the later stages.
                 out_indices=(1, 2, 3, 4) if self.weighted else (1,),
                 **preset.cnn_options,
@@ -120,7 +135,9 @@ class MSIQA(Network):
         if preset.swin_reads_stem:
             swin_options |= {
                 "in_chans": cnn.feature_info.channels()[0],
-                "img_size": preset.side // cnn.feature_info.reduction()[0],
+                "img_size": preset.side
+                // (STEM_STRIDE if preset.stem else 1)
+                // cnn.feature_info.reduction()[0],
                 "patch_size": 1,
             }
         else:
@@ -159,7 +176,7 @@ class MSIQA(Network):
 
     def branches(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """f and w of the figure, both `[B]`; w is 0…1, and 1 without the weight branch."""
-        x = (pictures - 0.5) / 0.5
+        x = self.stem((pictures - 0.5) / 0.5)
         by_cnn = self.cnn(x) if self.cnn is not None else []
         tokens = self.swin(by_cnn[0] if self.preset.swin_reads_stem else x)
         # timm's Swin keeps channels last: [B, H, W, C].
@@ -168,9 +185,10 @@ class MSIQA(Network):
         if not self.weighted:
             return score, torch.ones_like(score)
         levels = []
+        grid = by_swin[-1].shape[-1]  # the last stage's side, to which the others are pooled
         for cnn, swin, halve, attend in zip(by_cnn, by_swin, self.halve, self.attend, strict=True):
             fused = halve(torch.cat([cnn, swin], dim=1))
-            levels.append(attend(F.avg_pool2d(fused, fused.shape[-1] // GRID)))
+            levels.append(attend(F.avg_pool2d(fused, fused.shape[-1] // grid)))
         strongest = torch.cat(levels, dim=1).amax(dim=(2, 3))
         return score, self.weigh(strongest).squeeze(1)
 
@@ -194,6 +212,14 @@ def build(preset: str, *, weights: Path | None = None, ablations: Iterable[str] 
     if weights is not None and not PRESETS[preset].weights:
         raise ValueError(f"MS-IQA {preset} learns from scratch: its backbones have no weights")
     return MSIQA(PRESETS[preset], weights, asked)
+
+
+def _stem(channels: int, width: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 5, STEM_STRIDE, 2, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    )
 
 
 def _halve(channels: int, norm: bool) -> nn.Module:

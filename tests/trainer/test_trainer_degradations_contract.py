@@ -134,6 +134,8 @@ def test_names_suit_the_modality() -> None:
         "attenuation_mismatch",
         "jpeg",
         "jpeg2000",
+        "gaussian_noise",
+        "impulse_noise",
     )
     assert set(names()) == set(names("CT")) | set(names("PET")) | set(names("MR"))
 

@@ -12,6 +12,7 @@ import numpy as np
 from trainer.degradations.attenuation_mismatch import attenuation_mismatch
 from trainer.degradations.beam_hardening import beam_hardening
 from trainer.degradations.bias_field import bias_field
+from trainer.degradations.capture import gaussian_noise, impulse_noise
 from trainer.degradations.compression import jpeg, jpeg2000
 from trainer.degradations.counts import count_reduction
 from trainer.degradations.ct_motion import ct_motion
@@ -94,7 +95,7 @@ _ALL: tuple[tuple[Modality, tuple[Callable[..., Float], ...]], ...] = (
             bias_field,
         ),
     ),
-    ("any", (jpeg, jpeg2000)),
+    ("any", (jpeg, jpeg2000, gaussian_noise, impulse_noise)),
 )
 
 ARTEFACTS: dict[str, Artefact] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
@@ -21,12 +21,18 @@ from trainer.degradations import incident_photons_for
 from trainer.recipe import Recipe, Source
 from trainer.simulation.case import Case, grid_cases, random_cases
 from trainer.simulation.ct import ct_subjects
+from trainer.simulation.mr import mr_subjects
+from trainer.simulation.pet_ct import pet_ct_subjects
 from trainer.simulation.subject import Simulator, Subject
 
 Picture = npt.NDArray[np.float16]
 Part = Literal["all", "train", "held-out"]
 
-SIMULATORS: dict[str, Simulator] = {"ct-window": ct_subjects}
+SIMULATORS: dict[str, Simulator] = {
+    "ct-window": ct_subjects,
+    "mr-stack": mr_subjects,
+    "pet-ct-fused": pet_ct_subjects,
+}
 """By the kind of picture that a recipe draws."""
 
 
@@ -67,12 +73,14 @@ def simulate(
     processes: int,
     report: Callable[[str, int], None],
     part: Part = "all",
+    plain: bool = False,
 ) -> int:
     """Write the simulated set of some sources and return its number of pictures.
 
     grid: an evaluation set (each degradation at each severity) instead of random cases;
     every: takes one slice in so many, by default all, for a grid the recipe's grid_every;
     part: of sources with blocks held out, only what is trained on, or only what is held out;
+    plain: random cases are drawn with the evaluation's options, once each;
     report(source, slices done) is told the progress.
     """
     thinned = every or (recipe.simulation.grid_every if grid else 1)
@@ -82,10 +90,14 @@ def simulate(
     fresh = get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=fresh, initializer=_one_thread) as pool:
         for source in sources:
-            chosen = islice(subjects(source, recipe, root, part), 0, None, source.every * thinned)
+            step = source.every * thinned
+            chosen = chain.from_iterable(
+                islice(subjects(source, recipe, root, part), 0, None, step)
+                for _ in range(1 if grid else source.repeat)
+            )
             jobs = [
                 pool.submit(simulate_subject, subject, cases, recipe)
-                for subject, cases in _with_cases(chosen, recipe, grid)
+                for subject, cases in _with_cases(chosen, recipe, grid, plain)
             ]
             for done, job in enumerate(jobs, start=1):
                 for picture, entry in job.result():
@@ -123,7 +135,7 @@ def calibrate(recipe: Recipe, root: Path | None, every: int) -> dict[str, tuple[
     ruler = recipe.simulation.ruler
     values: dict[str, list[list[float]]] = {name: [] for name in names}
     rng = np.random.default_rng(recipe.simulation.seed)
-    options = {name: kinds[0] for name, kinds in recipe.simulation.options.items()}
+    options = {**recipe.simulation.plain_options, **recipe.simulation.ruler_options}
     for source in recipe.sources:
         for subject in islice(subjects(source, recipe, root), 0, None, source.every * every):
             reference = subject.draw(Case((), options), recipe, rng)
@@ -150,11 +162,11 @@ def calibrate_photons(
 
 
 def _with_cases(
-    chosen: Iterable[Subject], recipe: Recipe, grid: bool
+    chosen: Iterable[Subject], recipe: Recipe, grid: bool, plain: bool
 ) -> Iterator[tuple[Subject, list[Case]]]:
     for number, subject in enumerate(chosen):
         rng = np.random.default_rng((recipe.simulation.seed, number))
-        yield subject, grid_cases(recipe) if grid else random_cases(recipe, rng)
+        yield subject, grid_cases(recipe) if grid else random_cases(recipe, rng, plain=plain)
 
 
 def _one_thread() -> None:

@@ -1,0 +1,142 @@
+"""Clean PET/CT slices, made worse where they come from, fused, and worse again as pictures.
+
+What spoils a scan is done to the CT in HU or to the PET in SUV, each on its own grid; what spoils
+a capture is done to the fused picture. Recipes list degradations in the order they happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from models.render import Float, PetCtFused
+from trainer import phantom_pet
+from trainer.datasets.dicom_pet import AIR_HU, Grid, PetCtSlice, on_grid, read_pet_ct_slices
+from trainer.degradations import ARTEFACTS, degrade
+from trainer.degradations.compression import colour_jpeg
+from trainer.recipe import Recipe, Source
+from trainer.simulation.case import Case
+
+COLOUR_JPEG = "colour_jpeg"
+"""Not of the registry, for it takes all three channels at once."""
+
+OF_PICTURES = ("gaussian_noise", "impulse_noise")
+
+DISPLAYS = {
+    "standard": (1.0, 0.0, 0.0, 0.0),
+    "hot": (0.65, 0.0, 0.0, 0.0),
+    "cool": (1.8, 0.0, 0.0, 0.0),
+    "ct-heavy": (1.0, 0.15, 0.0, 0.0),
+    "pet-heavy": (0.85, -0.15, 0.0, 0.0),
+    "wide": (1.2, 0.05, 10.0, 150.0),
+    "narrow": (1.0, 0.0, 0.0, -80.0),
+}
+"""What readers change: factor on the SUV drawn white-hot; added to the CT's share, level, width."""
+
+FIELDS = {"native": 1.0, "wide": 1.35, "tight": 0.8}
+"""Field of view, as a factor on the CT's own."""
+
+
+@dataclass(frozen=True)
+class PetCtSubject:
+    """A clean pair of slices, with the photons of the CT's own exposure.
+
+    A case's options: `display` (DISPLAYS), `field` (FIELDS), and `stored`: `drawn` as the gate
+    draws it, or `jpeg` of best quality, as archived captures are.
+    """
+
+    clean: PetCtSlice
+    incident_photons: float
+
+    @property
+    def source(self) -> str:
+        return self.clean.source
+
+    @property
+    def name(self) -> str:
+        return self.clean.name
+
+    @property
+    def z_mm(self) -> float:
+        return self.clean.z_mm
+
+    def draw(self, case: Case, recipe: Recipe, rng: np.random.Generator) -> Float:
+        """The fused picture `[3, rows, columns]`, 0…1. Raises ValueError for what suits none."""
+        hu, suv = self.clean.hu, self.clean.suv
+        for name, severity in case.parts:
+            modality = "any" if name == COLOUR_JPEG else ARTEFACTS[name].modality
+            if modality == "CT":
+                hu = degrade(name, hu, severity, rng, **self._geometry(name, self.clean.ct))
+            elif modality == "PET":
+                suv = degrade(name, suv, severity, rng, **self._geometry(name, self.clean.pet))
+            elif modality != "any":
+                raise ValueError(f"{name} is for {modality}, not for PET/CT")
+        picture = self._fused(hu, suv, case, recipe)
+        saved = case.options.get("stored", "drawn") == "jpeg"
+        for name, severity in case.parts:
+            if name == COLOUR_JPEG:
+                picture, saved = colour_jpeg(picture, severity), False
+            elif name in OF_PICTURES:
+                channels = [degrade(name, one, severity, rng, window=(0.0, 1.0)) for one in picture]
+                picture = np.stack(channels)
+            elif ARTEFACTS[name].modality == "any":
+                raise ValueError(f"{name} is not for colour pictures; take {COLOUR_JPEG}")
+        return colour_jpeg(picture, 0) if saved else picture
+
+    def _fused(self, hu: Float, suv: Float, case: Case, recipe: Recipe) -> Float:
+        assert isinstance(recipe.render, PetCtFused)
+        render, own = recipe.render, self.clean.ct
+        top, share, level, width = DISPLAYS[case.options.get("display", "standard")]
+        render = replace(
+            render,
+            suv_top=render.suv_top * top,
+            ct_weight=min(max(render.ct_weight + share, 0.0), 1.0),
+            window_center_hu=render.window_center_hu + level,
+            window_width_hu=render.window_width_hu + width,
+        )
+        factor = FIELDS[case.options.get("field", "native")]
+        if factor != 1:
+            rows, columns = hu.shape
+            grown = (factor - 1) / 2 * own.spacing_mm
+            wanted = Grid(
+                own.spacing_mm * factor,
+                own.x_mm - grown * (columns - 1),
+                own.y_mm - grown * (rows - 1),
+            )
+            hu, own = on_grid(hu, own, wanted, hu.shape, outside=AIR_HU), wanted
+        return render.draw(hu, on_grid(suv, self.clean.pet, own, hu.shape))
+
+    def _geometry(self, name: str, grid: Grid) -> dict[str, object]:
+        known: dict[str, object] = {
+            "spacing_mm": grid.spacing_mm,
+            "incident_photons": self.incident_photons,
+        }
+        if self.clean.attenuation is not None:
+            known |= {
+                "ct_hu": self.clean.attenuation.hu,
+                "index": self.clean.index,
+                "slice_mm": self.clean.attenuation.slice_mm,
+            }
+        return {key: value for key, value in known.items() if key in ARTEFACTS[name].geometry}
+
+
+def pet_ct_subjects(source: Source, recipe: Recipe, root: Path | None) -> Iterator[PetCtSubject]:
+    """The clean pairs of a source, folder by folder in order of z, or the digital phantom's."""
+    if source.is_phantom:
+        slices = phantom_pet.training_slices(
+            source.name, recipe.simulation.phantom_slices, recipe.simulation.seed
+        )
+    else:
+        slices = _of_folders(source, root)
+    for clean in slices:
+        yield PetCtSubject(clean, clean.incident_photons or source.incident_photons)
+
+
+def _of_folders(source: Source, root: Path | None) -> Iterator[PetCtSlice]:
+    if root is None:
+        raise ValueError(f"source {source.name} reads DICOM folders: give their root with --root")
+    for name in source.folders:
+        yield from read_pet_ct_slices(root / name, source.name)
