@@ -10,6 +10,7 @@
     robustness measure how a bundle's score hangs on what is not quality, and its false alarms
     export     write a run as a bundle
     domain     learn what a bundle is for from its recipe's slices, and write it into its card
+    page       write a bundle's page for people from its card
     commission propose limits from folders of one's own series, as `iqgate commission` does
     finetune   train a bundle on, with a site's own scored images
     figures    draw every degradation at five severities
@@ -226,6 +227,13 @@ def _export(options: argparse.Namespace) -> None:
     print(options.out)
 
 
+def _page(options: argparse.Namespace) -> None:
+    from models.card import load_bundle
+    from trainer.card_page import write_page
+
+    print(write_page(load_bundle(options.bundle), options.out))
+
+
 def _domain(options: argparse.Namespace) -> None:
     from trainer import domain
     from trainer.recipe import load_recipe
@@ -295,6 +303,7 @@ COMMANDS = {
     "robustness": _robustness,
     "export": _export,
     "domain": _domain,
+    "page": _page,
     "commission": _commission,
     "finetune": _finetune,
     "figures": _figures,

@@ -125,6 +125,10 @@ def parser() -> argparse.ArgumentParser:
         help="figures that `evaluate --json` wrote, for the card",
     )
 
+    page = commands.add_parser("page", help="write a bundle's page for people from its card")
+    page.add_argument("--bundle", type=Path, required=True)
+    page.add_argument("--out", type=Path, default=Path("docs/bundles"), help="folder of the page")
+
     domain = commands.add_parser("domain", help="learn what a bundle is for, into its card")
     _recipe_arguments(domain)
     domain.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
