@@ -19,6 +19,12 @@ LEVEL_PERCENTILE = 99.0
 LEAST_FOREGROUND = 0.10
 """Share of the picture that must be foreground for a slice to vote, and to be scored."""
 
+DARKEST = 1 / 6
+"""Of its stack's level: a slice below it shows the receiver's noise, however it looks."""
+
+DIM = 0.1
+"""Of its stack's level: what is darker counts as background."""
+
 STEP = 0.05
 """The grid of scales: neighbours differ by a factor of e^STEP."""
 
@@ -58,13 +64,31 @@ def slice_level(signal: Float) -> SliceLevel:
 
 
 def stack_level(levels: Sequence[float]) -> float:
-    """The scale of a stack from the levels of its voting slices (at least one), on the grid."""
-    return grid_level(float(np.median(levels)))
+    """The scale of a stack from the levels of its voting slices (at least one), on the grid.
+
+    Slices far below the others' upper quartile are noise beyond the patient, and do not count.
+    """
+    votes = np.asarray(levels, float)
+    bright = votes >= DARKEST * np.percentile(votes, 75)
+    return grid_level(float(np.median(votes[bright])))
+
+
+def shows_anatomy(signal: Float, own: SliceLevel, level: float) -> bool:
+    """Whether a slice `[H, W]` shows anatomy on the scale of its stack: it is not far darker than
+    the others, and enough of it is brighter than their background."""
+    if own.level < DARKEST * level:
+        return False
+    return float((signal > DIM * level).mean()) >= LEAST_FOREGROUND
 
 
 def grid_level(level: float) -> float:
     """The nearest scale of the grid."""
     return math.exp(round(math.log(level) / STEP) * STEP)
+
+
+def levels_differ(one: float, other: float) -> bool:
+    """Whether two scales of the grid are not the same."""
+    return abs(math.log(one / other)) > STEP / 2
 
 
 def _otsu(counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> int:

@@ -39,6 +39,20 @@ def to_hu(stored: npt.NDArray[Any], ds: Any) -> Float:
     return np.clip(hu, AIR_HU, HIGHEST_HU, out=hu)
 
 
+def not_hounsfield(hu: Float) -> str | None:
+    """Why values `[H, W]` in HU, as `to_hu` gives them, cannot be what they claim; None otherwise.
+
+    Metal reaches the top of the scale, but never over a tenth of a picture. And where nothing is
+    as low as fat or air, a fifth of the picture cannot be as dense as bone: then the offset of
+    the scale is missing.
+    """
+    if (hu >= HIGHEST_HU).mean() > 0.1:
+        return f"over a tenth of the picture lies above {HIGHEST_HU:.0f} HU"
+    if np.percentile(hu, 0.5) > -200 and (hu > 700).mean() > 0.2:
+        return "nothing in the picture is air or fat, and over a fifth of it is as dense as bone"
+    return None
+
+
 PHILIPS_SCALE_SLOPE = (0x2005, 0x100E)
 """Scale Slope of Philips' private block "Philips MR Imaging DD 001"."""
 

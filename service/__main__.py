@@ -102,7 +102,9 @@ def _end_with_supervisor() -> None:
 
 def _assess(arguments: argparse.Namespace) -> int:
     from service import assess, commission
+    from service.fusion import Fusion
     from service.score.conclude import gate_identity
+    from service.score.pair import fusing_of
     from service.score.role import load_policy
     from service.score.scorer import Scorer
 
@@ -117,8 +119,10 @@ def _assess(arguments: argparse.Namespace) -> int:
     scorer = Scorer(settings.bundles, settings.score)
     found, unreadable = assess.gather(arguments.paths, settings.score.max_frame_pixels)
     assessed = []
-    for series in found:
-        one = assess.assess(series, scorer, policy, settings)
+    fusion = Fusion(fusing_of(scorer.bundles, settings.complete))
+    for series in sorted(found, key=lambda one: one.facts.modality == "PT"):
+        one = assess.assess(series, scorer, policy, settings, fusion)
+        fusion.keep(one.facts, one.slices, one.files)
         assessed.append(one)
         if arguments.sr is not None:
             now = datetime.now(UTC).astimezone()

@@ -93,6 +93,9 @@ class Score(_Section):
 
     bundles: Path | None = None
     """Folder of bundle folders; by default those the package ships."""
+    serve: tuple[str, ...] = ()
+    """Names of the bundles that score, one a modality; by default of each modality the first by
+    name. Others are not loaded, and their modality is not assessed."""
     engine: Literal["onnxruntime"] = "onnxruntime"
     threads: Annotated[int, Field(ge=0)] = 0
     """Threads of one inference; 0 lets the engine choose."""

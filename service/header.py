@@ -160,6 +160,25 @@ def number(ds: Dataset, keyword: str) -> float | None:
     return value if abs(value) < float("inf") else None
 
 
+def private_number(ds: Dataset, tag: tuple[int, int]) -> float | None:
+    """The first value of a private attribute as a finite number, or None.
+
+    Where it arrived in Implicit VR and its creator is not known, its bytes are taken for text, or
+    for a little-endian whole number.
+    """
+    try:
+        raw = ds[tag].value
+        if isinstance(raw, bytes):
+            text_ = raw.decode("ascii", "replace").strip(" \0")
+            raw = text_ if text_.isprintable() and text_ else int.from_bytes(raw, "little")
+        if isinstance(raw, str):
+            raw = raw.split("\\")
+        value = float(raw[0] if hasattr(raw, "__getitem__") else raw)
+    except BROKEN:
+        return None
+    return value if abs(value) < float("inf") else None
+
+
 def integer(ds: Dataset, keyword: str) -> int | None:
     value = number(ds, keyword)
     return None if value is None else int(value)

@@ -14,6 +14,7 @@ from pydicom.uid import (
     UID,
     CTImageStorage,
     ExplicitVRLittleEndian,
+    MRImageStorage,
     PositronEmissionTomographyImageStorage,
 )
 
@@ -31,11 +32,52 @@ BUNDLE = BundleIdentity("ct-test", "1.0", "b" * 64, 0.0, 4.0)
 
 
 def chest(rows: int = 128, noise_hu: float = 10.0, seed: int = 1) -> npt.NDArray[np.int16]:
-    """A disc of soft tissue (40 HU) in air, with noise, as stored values (HU + 1024)."""
-    y, x = np.mgrid[:rows, :rows] - rows / 2
-    hu = np.where(np.hypot(x, y) < 0.4 * rows, 40.0, -1000.0)
+    """A small torso in air: fat, soft tissue (40 HU), two lungs and a vertebra, with noise, as
+    stored values (HU + 1024). It lies within a chest network's domain from 128 rows on."""
+    hu = ellipses(
+        rows,
+        -1000.0,
+        (0, 0, 0.42, 0.45, -90.0),
+        (0, 0, 0.37, 0.40, 40.0),
+        (-0.08, -0.2, 0.14, 0.1, -850.0),
+        (-0.08, 0.2, 0.14, 0.1, -850.0),
+        (0.22, 0, 0.06, 0.06, 250.0),
+    )
     noise = np.random.default_rng(seed).normal(0, noise_hu, hu.shape)
     return np.asarray(np.clip(hu + noise + 1024, 0, 4095), np.int16)
+
+
+def ellipses(
+    rows: int, background: float, *parts: tuple[float, float, float, float, float]
+) -> npt.NDArray[np.float64]:
+    """Ellipses painted in order: y, x, half height and half width as shares of the side, value."""
+    y, x = (np.mgrid[:rows, :rows] - rows / 2) / rows
+    picture = np.full((rows, rows), background)
+    for top, left, height, width, value in parts:
+        picture[((y - top) / height) ** 2 + ((x - left) / width) ** 2 <= 1] = value
+    return picture
+
+
+def head(
+    rows: int = 128, noise: float = 10.0, seed: int = 1, scale: float = 1.0
+) -> npt.NDArray[np.int16]:
+    """A head in T1 contrast: fat, bone, white and grey matter, ventricles, in Rician noise."""
+    signal = scale * ellipses(
+        rows,
+        0.0,
+        (0, 0, 0.44, 0.36, 1000.0),
+        (0, 0, 0.40, 0.32, 60.0),
+        (0, 0, 0.38, 0.30, 400.0),
+        (-0.05, -0.1, 0.2, 0.12, 620.0),
+        (-0.05, 0.1, 0.2, 0.12, 620.0),
+        (0.2, 0, 0.1, 0.15, 520.0),
+        (0, -0.04, 0.08, 0.03, 120.0),
+        (0, 0.04, 0.08, 0.03, 120.0),
+    )
+    rng = np.random.default_rng(seed)
+    real = signal + rng.normal(0, noise, signal.shape)
+    magnitude = np.hypot(real, rng.normal(0, noise, signal.shape))
+    return np.asarray(np.clip(magnitude, 0, 32767), np.int16)
 
 
 def ct_slice(number: int = 1, **overrides: Any) -> FileDataset:
@@ -100,6 +142,26 @@ def ct_slice(number: int = 1, **overrides: Any) -> FileDataset:
     meta.TransferSyntaxUID = UID(ExplicitVRLittleEndian)
     ds.file_meta = meta
     return ds
+
+
+def mr_slice(number: int = 1, **overrides: Any) -> FileDataset:
+    """One MR slice of a head."""
+    values = {
+        "SOPClassUID": MRImageStorage,
+        "ImageType": ["ORIGINAL", "PRIMARY", "M", "ND"],
+        "Modality": "MR",
+        "SeriesDescription": "t1_tra",
+        "ProtocolName": "t1_tra",
+        "ConvolutionKernel": None,
+        "KVP": None,
+        "RescaleIntercept": None,
+        "RescaleSlope": None,
+        "RescaleType": None,
+        "PixelRepresentation": 0,
+        "pixels": head(seed=number),
+        **overrides,
+    }
+    return ct_slice(number, **values)
 
 
 def pt_slice(number: int = 1, **overrides: Any) -> FileDataset:

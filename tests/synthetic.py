@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,14 @@ from onnx import TensorProto, helper
 
 from models.card import file_sha256
 from models.render import RenderSpec
+
+CT_RENDER = {
+    "kind": "ct-window",
+    "rows": 128,
+    "columns": 128,
+    "window_center_hu": 40.0,
+    "window_width_hu": 400.0,
+}
 
 FUSED = {
     "kind": "pet-ct-fused",
@@ -24,7 +33,12 @@ FUSED = {
 
 
 def write_bundle(
-    folder: Path, modality: str, render: dict[str, Any], *, version: str = "1.0"
+    folder: Path,
+    modality: str,
+    render: dict[str, Any],
+    *,
+    version: str = "1.0",
+    domain: Mapping[str, tuple[float, float]] | None = None,
 ) -> Path:
     """A bundle whose score is 4 less the mean of its input; its folder."""
     spec = RenderSpec.from_table(render)
@@ -61,6 +75,7 @@ def write_bundle(
         "training": [],
         "render": spec.as_table(),
         "scale": {"worst": 0.0, "best": 4.0, "meaning": "4 is black"},
+        "domain": {name: list(span) for name, span in (domain or {}).items()},
         "sha256": {name: file_sha256(folder / name) for name in ("model.onnx", "golden.npz")},
     }
     (folder / "card.toml").write_text(tomlkit.dumps(card))

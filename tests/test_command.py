@@ -10,6 +10,7 @@ from pydicom import dcmread
 from service.__main__ import main
 from service.ledger.database import Database, sqlite_url
 from tests.factories import chest, ct_slice, receive, write
+from tests.synthetic import CT_RENDER, write_bundle
 
 
 @pytest.fixture
@@ -98,6 +99,25 @@ def test_bad_usage_is_one_line_and_status_two(arguments, words, capsys):
     assert len(errors.strip().splitlines()) == 1
 
 
+def test_bundle_list_shows_which_serve(tmp_path, capsys):
+    for name in ("ct-a", "ct-b"):
+        render = {**CT_RENDER, "rows": 64, "columns": 64}
+        write_bundle(tmp_path / "bundles" / name, "CT", render)
+    assert main(["bundle", "list", "--bundles", str(tmp_path / "bundles")]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "ct-a 1.0  CT  brightness/test  serves",
+        "ct-b 1.0  CT  brightness/test",
+    ]
+    config = tmp_path / "iqgate.toml"
+    score = '[score]\nbundles = "bundles"\nserve = ["ct-b"]\n'
+    config.write_text(f'mode = "shadow"\ndata_dir = "data"\n{score}')
+    assert main(["bundle", "list", "--config", str(config)]) == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith("ct-b 1.0  CT  brightness/test  serves")
+    config.write_text(f'mode = "shadow"\ndata_dir = "data"\n{score.replace("ct-b", "ct-c")}')
+    assert main(["bundle", "list", "--config", str(config)]) == 2
+    assert "there is ct-a, ct-b" in capsys.readouterr().err
+
+
 def test_a_peer_that_is_not_configured_is_named(config, capsys):
     assert main(["echo", "--config", str(config), "pasc"]) == 2
     assert "pasc: no such peer" in capsys.readouterr().err
@@ -139,5 +159,5 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     assert caught.value.code == 0
     out = capsys.readouterr().out
-    for command in ("serve", "assess", "echo", "send", "status", "letters", "bundle", "db"):
+    for command in ("serve", "assess", "echo", "send", "status", "letters", "bundle", "commission", "db"):
         assert f"\n    {command} " in out

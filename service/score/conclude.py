@@ -20,7 +20,7 @@ from service.judge.commissioning import Commissioning
 from service.judge.evidence import Assessment, BundleIdentity, Verdict
 from service.judge.judging import judge, not_assessed
 from service.judge.policy import Policy
-from service.ledger import closing, commissioning, issuing, scoring
+from service.ledger import closing, commissioning, intensity, issuing, scoring
 from service.ledger.closing import SeriesSnapshot
 from service.ledger.database import Database
 from service.ledger.issuing import Issue, NewReport
@@ -83,6 +83,8 @@ class Concluder:
         if stale:
             # the bundle was replaced since: one verdict never mixes two networks' scores
             scoring.requeue_scored_by(self.database, series_id, stale)
+            return True
+        if intensity.requeue_drawn_at_other_level(self.database, series_id):
             return True
         assessment = self.assess(seen)
         per_series = self.settings.report.scope == "series"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,13 +25,13 @@ class NotScored(RejectedInput):
 class FrameSource:
     """Where a frame's bytes lie. `frame_number` counts from 1.
 
-    stack_level: MR, the intensity level of its stack as known so far, None before any is known.
+    levels: MR, what other slices of its series said of their stack's intensity, by stack.
     companions: PET, the frames of its CT that lie about it, nearest first.
     """
 
     path: Path
     frame_number: int
-    stack_level: float | None = None
+    levels: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     companions: tuple[FrameSource, ...] = ()
 
 
@@ -39,21 +39,26 @@ class FrameSource:
 class Frame:
     """A frame as opened: its own flat header, and how to get stored values `[H, W]`.
 
-    open: another frame, opened the same way (a companion).
+    open: another frame, opened the same way (a companion); stack: its stack's name; stack_level:
+    MR, its stack's intensity as the slices seen so far have it, None where none of them votes.
     """
 
     source: FrameSource
     header: Dataset
     decode: Callable[[], Stored]
     open: Callable[[FrameSource], Frame]
+    stack: str = ""
+    stack_level: float | None = None
 
 
 @dataclass(frozen=True)
 class Drawing:
     """The network's input `[C, rows, columns]` and what was measured on the way.
 
-    noise_hu: CT, noise in soft tissue; snr: MR, of the foreground, PET, of the liver; level,
-    drawn_at_level: MR, the slice's own intensity level and the stack's that it was drawn at.
+    noise_hu: CT, noise in soft tissue; snr: MR, of the foreground, PET, of the liver; level: MR,
+    what the slice says of its stack's intensity, None where it does not vote; drawn_at_level: MR,
+    the stack's level that it was drawn at; described: what `models.domain` describes it by;
+    refused: why it is not scored after all, where that hangs on its stack.
     """
 
     picture: Float
@@ -61,6 +66,8 @@ class Drawing:
     snr: float | None = None
     level: float | None = None
     drawn_at_level: float | None = None
+    described: Mapping[str, float] = field(default_factory=dict)
+    refused: str | None = None
 
 
 class Draw(Protocol):

@@ -13,10 +13,16 @@ _STACK_TERMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("time", ("TemporalPositionIndex", "TemporalPositionIdentifier")),
     ("phase", ("NominalPercentageOfCardiacPhase",)),
     ("echo", ("EffectiveEchoTime", "EchoNumbers")),
-    ("b", ("DiffusionBValue",)),
     ("keV", ("MonoenergeticEnergyEquivalent",)),
     ("kV", ("KVP",)),
 )
+
+
+_B_VALUES = ((0x0019, 0x100C), (0x0043, 0x1039), (0x2001, 0x1003))
+"""Where Siemens, GE and Philips keep the b-value that older software has no attribute for."""
+
+_GE_B_OFFSET = 1e9
+"""GE adds it to b-values of later software."""
 
 
 def frame_header(ds: Dataset, frame_number: int) -> Dataset:
@@ -46,7 +52,25 @@ def stack(flat: Dataset) -> str:
         value = next((v for v in (header.number(flat, k) for k in keywords) if v is not None), None)
         if value is not None:
             parts.append(f"{label} {value:g}")
+    b_value = _b_value(flat)
+    if b_value is not None:
+        parts.append(f"b {b_value:g}")
     return ", ".join(part for part in parts if part)
+
+
+def _b_value(flat: Dataset) -> float | None:
+    """Diffusion b-value in s/mm²; None for what is no diffusion image."""
+    stated = header.number(flat, "DiffusionBValue")
+    if stated is not None or header.text(flat, "Modality", 16) != "MR":
+        return stated
+    siemens, ge, philips = (header.private_number(flat, tag) for tag in _B_VALUES)
+    if siemens is not None and "SIEMENS" in header.text(flat, "Manufacturer").upper():
+        return siemens
+    if ge and "GE" in header.text(flat, "Manufacturer").upper():
+        return ge % _GE_B_OFFSET
+    if philips is not None and "PHILIPS" in header.text(flat, "Manufacturer").upper():
+        return philips
+    return None
 
 
 def position_mm(flat: Dataset) -> float | None:
@@ -55,6 +79,14 @@ def position_mm(flat: Dataset) -> float | None:
     if place is None or normal is None:
         return header.number(flat, "SliceLocation")
     return float(np.dot(place, normal))
+
+
+def spacing_mm(flat: Dataset) -> float | None:
+    """Distance between pixels, the mean of both directions; None where it is not stated."""
+    spacing = _vector(flat, "PixelSpacing", 2)
+    if spacing is None or not (spacing > 0).all():
+        return None
+    return float(np.sqrt(spacing[0] * spacing[1]))
 
 
 def _orientation(flat: Dataset) -> str:

@@ -1,4 +1,4 @@
-"""A plain physical figure beside the score: noise in soft tissue, in HU."""
+"""Plain physical figures beside the score: noise in soft tissue in HU, an MR slice's SNR."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy.typing as npt
 SOFT_TISSUE_HU = (0.0, 100.0)
 BLOCK_PIXELS = 8
 FEWEST_BLOCKS = 60
+FOREGROUND_SHARE = 0.2
 _BIN_HU = 0.5
 _SMOOTHING_BINS = 5
 
@@ -33,6 +34,27 @@ def soft_tissue_noise_hu(hu: npt.NDArray[np.float32]) -> float | None:
     peak = int(np.argmax(smooth))
     near = np.abs(deviations - (edges[peak] + _BIN_HU / 2)) <= _SMOOTHING_BINS * _BIN_HU
     return float(np.median(deviations[near]))
+
+
+def foreground_snr(signal: npt.NDArray[np.float32], level: float) -> float | None:
+    """Signal over noise of one MR slice `[H, W]`; None where too little foreground is in view.
+
+    The median of the foreground (brighter than FOREGROUND_SHARE of the stack's level) over the
+    deviation of its noise. That is estimated within the foreground, for the background of parallel
+    imaging is masked or has noise of its own: from the diagonal detail of Haar wavelets, 2×2
+    pixels each, by its median absolute value over 0.6745 (Donoho & Johnstone, Biometrika 1994;81:
+    425; for Rician MR noise, which is Gaussian where the signal is several times it, Coupé et al.,
+    Med Image Anal 2010;14:483). A picture whose scanner interpolated or filtered it has less
+    detail, and so a higher figure: compare series of one protocol only.
+    """
+    rows, columns = (side // 2 * 2 for side in signal.shape)
+    quads = signal[:rows, :columns].reshape(rows // 2, 2, columns // 2, 2).transpose(0, 2, 1, 3)
+    quads = quads[quads.min(axis=(2, 3)) > FOREGROUND_SHARE * level]
+    if len(quads) < FEWEST_BLOCKS:
+        return None
+    diagonal = (quads[:, 0, 0] - quads[:, 0, 1] - quads[:, 1, 0] + quads[:, 1, 1]) / 2
+    noise = float(np.median(np.abs(diagonal))) / 0.6745
+    return float(np.median(quads)) / noise if noise > 0 else None
 
 
 def _block_deviations(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

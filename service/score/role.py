@@ -11,7 +11,7 @@ from service.companion import CtFrame
 from service.config import Settings
 from service.errors import ConfigError, LeaseLost
 from service.judge.policy import Policy, parse_policy
-from service.ledger import closing, pairing, scoring
+from service.ledger import closing, intensity, pairing, scoring
 from service.ledger.database import Database
 from service.ledger.scoring import Claim, ClaimedFrame, FrameOutcome
 from service.ledger.tables import FrameWork
@@ -139,8 +139,12 @@ class Worker:
             if fusing is None
             else pairing.companions(self.database, [one.frame_id for one in claim.frames], fusing)
         )
+        levels = intensity.known_levels(self.database, [one.frame_id for one in claim.frames])
         results = self.scorer.score(
-            [self._source(one, companions.get(one.frame_id, ())) for one in claim.frames]
+            [
+                self._source(one, companions.get(one.frame_id, ()), levels.get(one.series_id, {}))
+                for one in claim.frames
+            ]
         )
         outcomes = [
             _outcome(frame, result) for frame, result in zip(claim.frames, results, strict=True)
@@ -153,10 +157,13 @@ class Worker:
             now=self.clock(),
         )
 
-    def _source(self, frame: ClaimedFrame, companions: Sequence[CtFrame]) -> FrameSource:
+    def _source(
+        self, frame: ClaimedFrame, companions: Sequence[CtFrame], levels: intensity.Levels
+    ) -> FrameSource:
         return FrameSource(
             self.spool / frame.path,
             frame.frame_number,
+            levels,
             companions=tuple(
                 FrameSource(self.spool / one.path, one.frame_number) for one in companions
             ),

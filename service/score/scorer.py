@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset, FileDataset
 
-from models.card import Bundle, CardError, load_bundles
-from models.render import resize
+from models import domain
+from models.card import Bundle
+from models.intensity import stack_level
+from models.render import MrStack, resize
 from service import header
 from service.config import Score
-from service.errors import ConfigError, RejectedInput
+from service.errors import RejectedInput
 from service.judge.evidence import BundleIdentity
+from service.score.bundles import served_bundles
 from service.score.ct import draw_ct
 from service.score.decode import decode_frame
 from service.score.drawing import Draw, Drawing, Frame, FrameSource
 from service.score.engines import Engine
 from service.score.engines.onnxruntime import OnnxRuntimeEngine
 from service.score.frame import frame_header, position_mm, stack
+from service.score.mr import draw_mr, measure
 from service.score.pet_ct import PetCtDraw
 from service.score.select import Candidate, bundle_for, reason_to_exclude
 
 THUMBNAIL_PIXELS = 160
 
-DRAWINGS: dict[str, Draw] = {"ct-window": draw_ct, "pet-ct-fused": PetCtDraw()}
+DRAWINGS: dict[str, Draw] = {
+    "ct-window": draw_ct,
+    "mr-stack": draw_mr,
+    "pet-ct-fused": PetCtDraw(),
+}
 """By the kind of picture that a bundle is served."""
 
+T = TypeVar("T")
 Grey = npt.NDArray[np.uint8]
 
 
@@ -52,6 +63,17 @@ class FrameResult:
 
 
 @dataclass(frozen=True)
+class _Selected:
+    """A frame that a bundle is for. own_level: MR, what it says of its stack, if it votes."""
+
+    bundle: Bundle
+    frame: Frame
+    series: str
+    position_mm: float | None
+    own_level: float | None = None
+
+
+@dataclass(frozen=True)
 class _Prepared:
     bundle: Bundle
     drawing: Drawing
@@ -68,13 +90,11 @@ class Scorer:
     """Loaded engines and a pool of decoding threads."""
 
     def __init__(self, folder: Path, settings: Score) -> None:
-        """Load every bundle in `folder` and verify its golden outputs. Raises ConfigError."""
-        try:
-            self.bundles = load_bundles(folder)
-        except CardError as error:
-            raise ConfigError(str(error)) from error
-        if not self.bundles:
-            raise ConfigError(f"score.bundles = {folder}: no bundle (no */card.toml) lies there")
+        """Load the bundles of `folder` that serve and verify their golden outputs.
+
+        Raises ConfigError.
+        """
+        self.bundles = served_bundles(folder, settings.serve)
         self.settings = settings
         self.engines: dict[str, Engine] = {
             bundle.digest: OnnxRuntimeEngine(bundle, settings.threads) for bundle in self.bundles
@@ -90,7 +110,8 @@ class Scorer:
     def score(self, sources: Sequence[FrameSource]) -> list[FrameResult]:
         """Score frames, in order. A frame that cannot be scored carries its reason; only a fault
         of the host itself raises (OSError, MemoryError)."""
-        prepared = list(self._pool.map(self._prepare, sources))
+        selected = list(self._pool.map(self._select, sources))
+        prepared = list(self._pool.map(self._draw, _with_levels(selected)))
         results: list[FrameResult | None] = [
             one if isinstance(one, FrameResult) else None for one in prepared
         ]
@@ -107,9 +128,10 @@ class Scorer:
                 results[index] = _result(one, outputs, row)
         return [one for one in results if one is not None]
 
-    def _prepare(self, source: FrameSource) -> _Prepared | FrameResult:
-        """Read, select, decode, measure and render one frame."""
-        try:
+    def _select(self, source: FrameSource) -> _Selected | FrameResult:
+        """Open one frame and find its bundle, or the reason for none."""
+
+        def selected() -> _Selected | FrameResult:
             ds = self._open(source.path)
             flat = frame_header(ds, source.frame_number)
             place, of_stack = position_mm(flat), stack(flat)
@@ -120,22 +142,52 @@ class Scorer:
                 reason = f"no bundle for {candidate.modality} is installed"
             if reason is not None or bundle is None:
                 return FrameResult(of_stack, place, excluded=reason)
-            draw = DRAWINGS[bundle.card.render.kind]
-            return _Prepared(bundle, draw(self._frame(source, ds, flat), bundle), of_stack, place)
-        except RejectedInput as error:
-            return FrameResult(excluded=str(error))
-        except FileNotFoundError:
-            return FrameResult(excluded="its file is missing from the spool")
-        except header.BROKEN as error:
-            return FrameResult(excluded=f"its header does not parse ({type(error).__name__})")
+            frame = self._frame(source, ds, flat)
+            own = measure(frame)[1] if bundle.card.render.kind == MrStack.kind else None
+            return _Selected(
+                bundle,
+                frame,
+                header.text(flat, "SeriesInstanceUID"),
+                place,
+                own.level if own is not None and own.votes else None,
+            )
+
+        return _or_reason(selected)
+
+    def _draw(self, one: _Selected | FrameResult) -> _Prepared | FrameResult:
+        """Decode, measure and render one frame."""
+        if isinstance(one, FrameResult):
+            return one
+        kind = one.bundle.card.render.kind
+
+        def drawn() -> _Prepared | FrameResult:
+            drawing = DRAWINGS[kind](one.frame, one.bundle)
+            reason = drawing.refused or domain.outside(
+                kind, drawing.described, one.bundle.card.domain
+            )
+            if reason is None:
+                return _Prepared(one.bundle, drawing, one.frame.stack, one.position_mm)
+            return FrameResult(
+                one.frame.stack,
+                one.position_mm,
+                level=drawing.level,
+                drawn_at_level=drawing.drawn_at_level,
+                excluded=reason,
+            )
+
+        result = _or_reason(drawn)
+        if isinstance(result, FrameResult) and not result.stack:
+            return replace(result, stack=one.frame.stack, position_mm=one.position_mm)
+        return result
 
     def _frame(self, source: FrameSource, ds: FileDataset, flat: Dataset) -> Frame:
         limit = self.settings.max_frame_pixels
         return Frame(
             source,
             flat,
-            lambda: decode_frame(ds, source.path, source.frame_number, limit),
+            cache(lambda: decode_frame(ds, source.path, source.frame_number, limit)),
             self._opened_frame,
+            stack(flat),
         )
 
     def _opened_frame(self, source: FrameSource) -> Frame:
@@ -150,6 +202,37 @@ class Scorer:
         ds = header.read_file(path, stop_before_pixels=False)
         self._opened = (path, ds)
         return ds
+
+
+def _or_reason(step: Callable[[], T]) -> T | FrameResult:
+    """What a step makes of a frame, or why it makes nothing of it."""
+    try:
+        return step()
+    except RejectedInput as error:
+        return FrameResult(excluded=str(error))
+    except FileNotFoundError:
+        return FrameResult(excluded="its file is missing from the spool")
+    except header.BROKEN as error:
+        return FrameResult(excluded=f"its header does not parse ({type(error).__name__})")
+
+
+def _with_levels(selected: Sequence[_Selected | FrameResult]) -> list[_Selected | FrameResult]:
+    """MR frames told their stack's level: from what is known of it and their company here."""
+    votes: dict[tuple[str, str], list[float]] = {}
+    for one in selected:
+        if isinstance(one, _Selected) and one.own_level is not None:
+            votes.setdefault((one.series, one.frame.stack), []).append(one.own_level)
+
+    def told(one: _Selected | FrameResult) -> _Selected | FrameResult:
+        if isinstance(one, FrameResult):
+            return one
+        stack_ = one.frame.stack
+        levels = [*one.frame.source.levels.get(stack_, ()), *votes.get((one.series, stack_), ())]
+        if not levels:
+            return one
+        return replace(one, frame=replace(one.frame, stack_level=stack_level(levels)))
+
+    return [told(one) for one in selected]
 
 
 def _result(one: _Prepared, outputs: dict[str, npt.NDArray[np.float32]], row: int) -> FrameResult:

@@ -48,6 +48,13 @@ MAP = frozenset(
     }
 )  # fmt: skip
 MOSAIC = frozenset({"MOSAIC"})
+PHASE = frozenset({"P", "PHASE", "PHASE MAP", "PHASE_MAP", "VELOCITY MAP", "VELOCITY_MAP"})
+PART = frozenset({"R", "REAL", "I", "IMAGINARY", "R_IR", "I_IR"})
+LOCALIZER_WORDS = frozenset({"localizer", "localiser", "loc", "scout", "survey", "3plane"})
+"""MR scanners leave it out of Image Type and say it in Series Description."""
+
+GE_COMPONENT = (0x0043, 0x102F)
+"""GE's private Image Type: 0 magnitude, 1 phase, 2 real, 3 imaginary."""
 
 _DESCRIPTIONS: tuple[tuple[str, str, frozenset[str]], ...] = (
     ("described-mip", "a maximum or minimum intensity projection", frozenset({"mip", "minip"})),
@@ -100,6 +107,16 @@ class Candidate:
         """Whether Image Type names one of `terms`, in value 3 or later."""
         return any(value in terms for value in self.image_type[2:])
 
+    def is_component(self, *names: str) -> bool:
+        """Whether it is that part of a complex picture: Complex Image Component (PS3.3
+        C.8.13.3.1.3), or GE's private attribute of the same meaning."""
+        components = ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")
+        stated = header.text(self.ds, "ComplexImageComponent", 16).upper()
+        if not stated and self.modality == "MR":
+            number = header.private_number(self.ds, GE_COMPONENT)
+            stated = components[int(number)] if number in (1.0, 2.0, 3.0) else ""
+        return stated in names
+
     def quality_control(self) -> bool:
         """Quality Control Subject (PS3.3 C.7.1.1), Quality Control Image (C.7.6.1)."""
         return any(
@@ -151,7 +168,25 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
     _terms("energy", "a virtual monoenergetic image", ENERGY),
     _terms("material", "a material map (iodine, virtual non-contrast, …)", MATERIAL),
     _terms("map", "a parametric map", MAP),
-    _terms("phase", "a phase image", frozenset({"P", "PHASE MAP"})),
+    Exclusion(
+        # what phase shows is angle or flow: its grey is no signal, and its noise no noise
+        "phase",
+        "a phase image",
+        lambda one: one.modality == "MR" and (one.says(PHASE) or one.is_component("PHASE")),
+    ),
+    Exclusion(
+        # signed, or around an offset nobody states: air is grey and has twice the noise
+        "part",
+        "the real or imaginary part of a complex image",
+        lambda one: (
+            one.modality == "MR" and (one.says(PART) or one.is_component("REAL", "IMAGINARY"))
+        ),
+    ),
+    Exclusion(
+        "described-localizer",
+        "a localizer",
+        lambda one: one.modality == "MR" and bool(one.description_words & LOCALIZER_WORDS),
+    ),
     Exclusion(
         # PERFUSION is also the flavour of a perfusion study's source images (PS3.3 C.8.16.1.3)
         "perfusion-map",
@@ -210,5 +245,5 @@ def reason_to_exclude(candidate: Candidate, name_patterns: Sequence[str]) -> str
 
 
 def bundle_for(candidate: Candidate, bundles: Sequence[Bundle]) -> Bundle | None:
-    """The bundle that scores this image: the first of its modality, in order of name."""
+    """The bundle that scores this image; of those that serve there is one a modality."""
     return next((one for one in bundles if one.card.modality == candidate.modality), None)

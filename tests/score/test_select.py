@@ -53,6 +53,14 @@ EXCLUDED = [
     ("material", image_type("DERIVED", "PRIMARY", "AXIAL", "VNC"), "material map"),
     ("map", {**MR, **image_type("DERIVED", "PRIMARY", "DIFFUSION", "ADC")}, "parametric map"),
     ("phase", {**MR, **image_type("ORIGINAL", "PRIMARY", "P", "ND")}, "phase image"),
+    ("phase", {**MR, **image_type("ORIGINAL", "PRIMARY", "VELOCITY MAP", "P")}, "phase image"),
+    ("phase", {**MR, "ComplexImageComponent": "PHASE"}, "phase image"),
+    ("part", {**MR, **image_type("ORIGINAL", "PRIMARY", "R", "PSIR")}, "real or imaginary part"),
+    ("part", {**MR, **image_type("ORIGINAL", "PRIMARY", "I_IR", "I")}, "real or imaginary part"),
+    ("part", {**MR, "ComplexImageComponent": "REAL"}, "real or imaginary part"),
+    ("described-localizer", {**MR, "SeriesDescription": "AAHead_Scout_32ch"}, "a localizer"),
+    ("described-localizer", {**MR, "SeriesDescription": "3-plane LOC"}, "a localizer"),
+    ("described-localizer", {**MR, "SeriesDescription": "Survey"}, "a localizer"),
     ("perfusion-map", image_type("DERIVED", "PRIMARY", "PERFUSION"), "parametric map"),
     ("mosaic", {**MR, **image_type("ORIGINAL", "PRIMARY", "M", "MOSAIC")}, "mosaic"),
     ("colour", {"PhotometricInterpretation": "RGB"}, "not a grey-scale"),
@@ -74,6 +82,36 @@ EXCLUDED = [
 def test_each_row_excludes_with_its_reason(row, overrides, words):
     assert row in {rule.name for rule in EXCLUSIONS}
     assert words in reason(**overrides)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (0, None),
+        (1, "a phase image"),
+        (2, "real or imaginary"),
+        (3, "real or imaginary"),
+        (9, None),
+    ],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_ge_says_in_a_private_attribute_what_part_it_is(number, words, known):
+    """Known from its creator, or raw bytes as Implicit VR leaves them."""
+    ds = ct_slice(1, **MR)
+    block = ds.private_block(0x0043, "GEMS_PARM_01", create=True)
+    if known:
+        block.add_new(0x2F, "SS", number)
+    else:
+        block.add_new(0x2F, "UN", number.to_bytes(2, "little"))
+    found = reason_to_exclude(Candidate.from_header(ds), PATTERNS)
+    assert found is None if words is None else words in found
+
+
+def test_magnitude_and_a_ct_that_says_p_are_scored():
+    assert reason(**MR, ComplexImageComponent="MAGNITUDE") is None
+    assert reason(**MR, **image_type("ORIGINAL", "PRIMARY", "M", "ND")) is None
+    assert reason(**image_type("ORIGINAL", "PRIMARY", "P")) is None
+    assert reason(SeriesDescription="Thorax survey") is None, "CT says localizer in Image Type"
 
 
 def test_every_row_of_the_table_is_tested():

@@ -1,0 +1,43 @@
+"""MR: stored values to signal, drawn on the scale of their stack."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models import domain
+from models.card import Bundle
+from models.intensity import SliceLevel, grid_level, shows_anatomy, slice_level
+from models.physical import to_mr_signal
+from models.render import Float, MrStack
+from service.score.drawing import Drawing, Frame, NotScored
+from service.score.measure import foreground_snr
+
+
+def draw_mr(frame: Frame, bundle: Bundle) -> Drawing:
+    """Draw one MR frame at its stack's level; where no slice of the stack votes, at its own.
+
+    A slice without anatomy is refused on that scale, and what it was measured by is kept: once
+    the stack is better known it may be another. Raises NotScored for a constant image.
+    """
+    spec = bundle.card.render
+    assert isinstance(spec, MrStack)
+    signal, own = measure(frame)
+    if not own.level > 0:
+        raise NotScored("the image is constant")
+    level = grid_level(own.level) if frame.stack_level is None else frame.stack_level
+    return Drawing(
+        spec.draw(signal, level),
+        snr=foreground_snr(signal, level),
+        level=own.level if own.votes else None,
+        drawn_at_level=level,
+        described=domain.describe_mr(signal),
+        refused=None
+        if shows_anatomy(signal, own, level)
+        else "it shows no anatomy: too little of it is brighter than its stack's background",
+    )
+
+
+def measure(frame: Frame) -> tuple[Float, SliceLevel]:
+    """The signal `[H, W]` of a frame and what it says of its stack's level."""
+    signal = to_mr_signal(frame.decode(), frame.header)
+    return signal, slice_level(np.nan_to_num(signal))
