@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,19 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from models.intensity import levels_differ, stack_level
 from service import header
 from service.config import Settings
 from service.deliver import folder
 from service.errors import RejectedInput
+from service.fusion import Fusion, Pair
 from service.judge.commissioning import WAIVED
 from service.judge.evidence import Assessment, SeriesFacts, SliceScore, Verdict
 from service.judge.judging import judge
 from service.judge.policy import Policy
 from service.report.identity import report_series_uid, report_uid
 from service.report.structured_report import build_structured_report
-from service.report.subject import Gate, ReportedSeries
+from service.report.subject import FusedImage, Gate, ReportedSeries
 from service.score.compare import difference
 from service.score.drawing import FrameSource
 from service.score.scorer import FrameResult, Scorer
@@ -57,6 +60,8 @@ class AssessedSeries:
     slices: tuple[SliceScore, ...]
     files: dict[str, Path]
     thumbnails: dict[tuple[str, int], npt.NDArray[np.uint8]]
+    pair: Pair | None = None
+    """PET: the CT that it was fused with."""
 
 
 def gather(paths: Sequence[Path], max_pixels: int) -> tuple[list[SeriesFiles], list[Unreadable]]:
@@ -97,25 +102,29 @@ def gather(paths: Sequence[Path], max_pixels: int) -> tuple[list[SeriesFiles], l
 
 
 def assess(
-    series: SeriesFiles, scorer: Scorer, policy: Policy, settings: Settings
+    series: SeriesFiles,
+    scorer: Scorer,
+    policy: Policy,
+    settings: Settings,
+    fusion: Fusion | None = None,
 ) -> AssessedSeries:
-    """Score and judge one series."""
-    slices: list[SliceScore] = []
-    thumbnails: list[tuple[float, tuple[str, int], npt.NDArray[np.uint8]]] = []
-    digest = None
-    for batch in _batches(series, settings.score.batch_size):
-        results = scorer.score([FrameSource(path, number) for path, _, _, number in batch])
-        for (_, uid, instance_number, number), result in zip(batch, results, strict=True):
-            slices.append(_slice(uid, number, instance_number, result))
-            digest = digest or result.bundle_digest
-            if result.score is not None and result.thumbnail is not None:
-                thumbnails.append((result.score, (uid, number), result.thumbnail))
-        thumbnails = sorted(thumbnails, key=lambda one: one[0])[: settings.report.worst_slices]
+    """Score and judge one series: PET with the CT that `fusion` has for it, so that is given the
+    CT series first."""
+    frames = list(_frames(series))
+    pair = None if fusion is None else fusion.pair(series.facts, [one.place for one in frames])
+    scored = _Scored(settings.report.worst_slices)
+    for batch in _batches(frames, settings.score.batch_size):
+        scored.take(batch, scorer.score(_sources(batch, scored.levels(), pair)))
+    # what was drawn before its stack's level was known is drawn again, now that it is
+    for batch in _batches(scored.drawn_at_other_level(), settings.score.batch_size):
+        levels = scored.levels(apart_from=batch)
+        scored.take(batch, scorer.score(_sources(batch, levels, pair)))
+    slices = [_slice(frame, result) for frame, result in scored.results.items()]
     slices.sort(key=lambda one: (one.stack, one.position_mm or 0.0, one.instance_number or 0))
     assessment = judge(
         series.facts,
         slices,
-        None if digest is None else scorer.identity_of(digest),
+        next(map(scorer.identity_of, scored.digests()), None),
         policy,
         configured_mode=settings.mode,
         commissioning=WAIVED,  # there is no ledger to hold a record
@@ -126,7 +135,8 @@ def assess(
         assessment,
         tuple(slices),
         {uid: path for path, uid, _, _ in series.files},
-        {key: picture for _, key, picture in thumbnails},
+        {(frame.uid, frame.number): picture for frame, picture in scored.thumbnails.items()},
+        pair,
     )
 
 
@@ -135,7 +145,9 @@ def as_json(assessed: AssessedSeries) -> dict[str, Any]:
     assessment = assessed.assessment
     return {
         "series_instance_uid": assessed.facts.series_instance_uid,
-        "companion_series": None,
+        "companion_series": (
+            None if assessed.pair is None else assessed.pair.ct.facts.series_instance_uid
+        ),
         "modality": assessed.facts.modality,
         "bundle": None if assessment.bundle is None else assessment.bundle.name,
         "bundle_version": None if assessment.bundle is None else assessment.bundle.version,
@@ -201,7 +213,8 @@ def write_report(assessed: AssessedSeries, target: Path, gate: Gate, now: dateti
         [assessment.bundle.digest],
         assessment.policy_digest,
         f"{assessment.verdict}:{assessment.score or 0:.4f}",
-        [(sop_uid, _digest(path).hex()) for sop_uid, path in assessed.files.items()],
+        [(sop_uid, _digest(path).hex()) for sop_uid, path in assessed.files.items()]
+        + ([] if assessed.pair is None else list(assessed.pair.ct.images)),
     )
     body = build_structured_report(
         [
@@ -212,6 +225,8 @@ def write_report(assessed: AssessedSeries, target: Path, gate: Gate, now: dateti
                 header=next(iter(evidence.values()), Dataset()),
                 evidence=evidence,
                 thumbnails=assessed.thumbnails,
+                companion=None if assessed.pair is None else assessed.pair.ct.facts,
+                fused=_fused(assessed),
             )
         ],
         gate=gate,
@@ -220,6 +235,19 @@ def write_report(assessed: AssessedSeries, target: Path, gate: Gate, now: dateti
         now=now,
     )
     return folder.put(target, uid, body)
+
+
+def _fused(assessed: AssessedSeries) -> dict[tuple[str, int], FusedImage]:
+    """The CT image nearest to each of a PET's worst slices."""
+    if assessed.pair is None:
+        return {}
+    found = {}
+    for one in assessed.assessment.worst:
+        for ct in assessed.pair.about(assessed.files[one.sop_instance_uid], one.frame_number)[:1]:
+            found[one.sop_instance_uid, one.frame_number] = FusedImage(
+                ct.sop_instance_uid, ct.frame_number, header.read_file(Path(ct.path))
+            )
+    return found
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
@@ -233,30 +261,86 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
                 yield below
 
 
-def _batches(series: SeriesFiles, size: int) -> Iterator[list[tuple[Path, str, int | None, int]]]:
-    """Frames of a series, `size` at a time: path, UID, instance number, frame number."""
-    frames = (
-        (path, uid, instance_number, number)
-        for path, uid, instance_number, count in series.files
-        for number in range(1, count + 1)
-    )
-    batch = []
-    for frame in frames:
-        batch.append(frame)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
+@dataclass(frozen=True)
+class _Frame:
+    """One frame of a file."""
+
+    path: Path
+    uid: str
+    instance_number: int | None
+    number: int
+
+    @property
+    def place(self) -> tuple[Path, int]:
+        return self.path, self.number
+
+
+class _Scored:
+    """Results of a series' frames so far, and the pictures of the worst of them."""
+
+    def __init__(self, worst: int) -> None:
+        self.worst = worst
+        self.results: dict[_Frame, FrameResult] = {}
+        self.thumbnails: dict[_Frame, npt.NDArray[np.uint8]] = {}
+
+    def take(self, frames: Sequence[_Frame], results: Sequence[FrameResult]) -> None:
+        for frame, result in zip(frames, results, strict=True):
+            self.thumbnails.pop(frame, None)
+            if result.thumbnail is not None:
+                self.thumbnails[frame] = result.thumbnail
+            self.results[frame] = replace(result, thumbnail=None)
+        ranked = sorted(self.thumbnails, key=lambda one: self.results[one].score or 0.0)
+        self.thumbnails = {one: self.thumbnails[one] for one in ranked[: self.worst]}
+
+    def levels(self, apart_from: Sequence[_Frame] = ()) -> dict[str, tuple[float, ...]]:
+        """MR: what slices said of their stacks' levels, by stack."""
+        known: dict[str, tuple[float, ...]] = {}
+        for frame, one in self.results.items():
+            if one.level is not None and frame not in apart_from:
+                known[one.stack] = (*known.get(one.stack, ()), one.level)
+        return known
+
+    def drawn_at_other_level(self) -> list[_Frame]:
+        """MR: frames that were drawn at another level than their stack's, now that it is known."""
+        final = {stack: stack_level(levels) for stack, levels in self.levels().items()}
+        return [
+            frame
+            for frame, one in self.results.items()
+            if one.drawn_at_level is not None
+            and one.stack in final
+            and levels_differ(one.drawn_at_level, final[one.stack])
+        ]
+
+    def digests(self) -> list[str]:
+        return sorted({one.bundle_digest for one in self.results.values() if one.bundle_digest})
+
+
+def _frames(series: SeriesFiles) -> Iterator[_Frame]:
+    for path, uid, instance_number, count in series.files:
+        for number in range(1, count + 1):
+            yield _Frame(path, uid, instance_number, number)
+
+
+def _batches(frames: Iterable[_Frame], size: int) -> Iterator[list[_Frame]]:
+    waiting = iter(frames)
+    while batch := list(islice(waiting, size)):
         yield batch
 
 
-def _slice(
-    uid: str, frame_number: int, instance_number: int | None, result: FrameResult
-) -> SliceScore:
+def _sources(
+    frames: Sequence[_Frame], levels: Mapping[str, tuple[float, ...]], pair: Pair | None
+) -> list[FrameSource]:
+    return [
+        FrameSource(one.path, one.number, levels, () if pair is None else pair.sources(*one.place))
+        for one in frames
+    ]
+
+
+def _slice(frame: _Frame, result: FrameResult) -> SliceScore:
     return SliceScore(
-        sop_instance_uid=uid,
-        frame_number=frame_number,
-        instance_number=instance_number,
+        sop_instance_uid=frame.uid,
+        frame_number=frame.number,
+        instance_number=frame.instance_number,
         position_mm=result.position_mm,
         stack=result.stack,
         score=result.score,

@@ -102,7 +102,7 @@ def _content(series: Sequence[ReportedSeries], gate: Gate) -> MeasurementReport:
     """Language, observer, procedures, a group a series, and in words what it is not."""
     report = MeasurementReport(
         observer(gate),
-        _procedures(series),
+        _procedure(series),
         [group for one in series for group in groups(one)],
         language_of_content_item_and_descendants=LanguageOfContentItemAndDescendants(
             CodedConcept.from_code(codes.ENGLISH)
@@ -125,6 +125,8 @@ def _content(series: Sequence[ReportedSeries], gate: Gate) -> MeasurementReport:
     return report
 
 
-def _procedures(series: Iterable[ReportedSeries]) -> list[Code]:
-    """Each procedure once, in the order of the series."""
-    return list(dict.fromkeys(codes.procedure(one.facts.modality) for one in series))
+def _procedure(series: Iterable[ReportedSeries]) -> Code:
+    """One for all series: that of their modality, or of imaging at large where they differ. TID
+    1500 may hold several, but DicomSRValidator calls a second one an error."""
+    modalities = {one.facts.modality for one in series}
+    return codes.procedure(modalities.pop() if len(modalities) == 1 else "")

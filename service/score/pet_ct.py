@@ -9,8 +9,9 @@ from threading import Lock
 
 import numpy as np
 
+from models import domain
 from models.card import Bundle
-from models.physical import to_hu
+from models.physical import not_hounsfield, to_hu
 from models.render import Float, PetCtFused
 from models.suv import SuvUnknown, suv_factor, to_activity
 from service import header
@@ -68,7 +69,11 @@ class PetCtDraw:
         if not np.ptp(hu) or not np.ptp(suv):
             raise NotScored("the image is constant")
         on_ct = resample(suv, plane, ct_plane, *hu.shape)
-        return Drawing(spec.draw(hu, on_ct), snr=liver_snr(hu, ct_plane, suv, plane))
+        return Drawing(
+            spec.draw(hu, on_ct),
+            snr=liver_snr(hu, ct_plane, suv, plane),
+            described=domain.describe_pet_ct(hu, on_ct, ct_plane.column_mm),
+        )
 
     def _ct_at(self, frame: Frame, plane: Plane) -> tuple[Float, Plane]:
         """The CT `[H, W]` in HU in the PET slice's plane, and its grid: the slices on either side
@@ -116,6 +121,8 @@ def _decoded(ct: Frame) -> CtSlice:
     plane = Plane.of(ct.header)
     if plane is None:
         raise NotScored("position, orientation or pixel spacing of its CT is not stated")
-    return CtSlice(
-        to_hu(ct.decode(), ct.header), plane, header.number(ct.header, "SliceThickness") or 0.0
-    )
+    hu = to_hu(ct.decode(), ct.header)
+    reason = not_hounsfield(hu)
+    if reason is not None:
+        raise NotScored(f"its CT's values cannot be Hounsfield units: {reason}")
+    return CtSlice(hu, plane, header.number(ct.header, "SliceThickness") or 0.0)

@@ -130,3 +130,36 @@ def test_the_validators_find_no_error(check_sr, check_iod):
     assert found.errors == []
     assert found.root_template == "TID_1500"
     assert check_iod(summary_image(fused_pet())).errors == []
+
+
+@pytest.mark.peer
+def test_one_report_on_both_lists_each_image_once(check_sr):
+    """The CT's own worst slices may be those the PET was fused with."""
+    pet = fused_pet()
+    ct_facts = replace(pet.companion)
+    ct = reported()
+    uids = [one.sop_instance_uid for one in ct.assessment.worst]
+    shared = {key: FusedImage(uid, 1, ct.header) for key, uid in zip(pet.fused, uids, strict=True)}
+    pet_uid = f"{CT_SERIES}.5"
+    worst = tuple(
+        replace(one, sop_instance_uid=f"{pet_uid}.{number}")
+        for number, one in enumerate(pet.assessment.worst)
+    )
+    pet = replace(
+        pet,
+        facts=replace(pet.facts, series_instance_uid=pet_uid),
+        assessment=replace(pet.assessment, worst=worst),
+        fused={
+            (one.sop_instance_uid, 1): image
+            for one, image in zip(worst, shared.values(), strict=True)
+        },
+    )
+    ct = replace(ct, facts=ct_facts)
+    data = structured_report(ct, pet)
+    (study,) = dcmread(BytesIO(data)).CurrentRequestedProcedureEvidenceSequence
+    counts = {
+        one.SeriesInstanceUID: len(one.ReferencedSOPSequence)
+        for one in study.ReferencedSeriesSequence
+    }
+    assert counts == {CT_SERIES: 6, pet_uid: 6}
+    assert check_sr(data).errors == []
