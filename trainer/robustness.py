@@ -60,9 +60,23 @@ CT_OPTIONS: dict[str, dict[str, str]] = {
 }
 """Options of a CT case, over those it is evaluated with."""
 
+PET_CT_OPTIONS: dict[str, dict[str, str]] = {
+    "field of view × 0.8": {"field": "tight"},
+    "field of view × 1.35": {"field": "wide"},
+    "white at SUV × 0.65": {"display": "hot"},
+    "white at SUV × 1.8": {"display": "cool"},
+    "more CT": {"display": "ct-heavy"},
+    "more PET": {"display": "pet-heavy"},
+    "wider CT window": {"display": "wide"},
+    "narrower CT window": {"display": "narrow"},
+    "stored as JPEG of quality 100": {"stored": "jpeg"},
+}
+"""The same of a PET/CT case."""
+
 OPTIONS: dict[str, dict[str, dict[str, str]]] = {
     "ct-window": CT_OPTIONS,
     "mr-stack": {name: {"appearance": name} for name in NAMED if name != ACQUIRED},
+    "pet-ct-fused": PET_CT_OPTIONS,
 }
 """The same by the kind of picture that a recipe draws."""
 

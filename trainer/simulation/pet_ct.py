@@ -6,7 +6,7 @@ a capture is done to the fused picture. Recipes list degradations in the order t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,10 +63,15 @@ class PetCtSubject:
     def z_mm(self) -> float:
         return self.clean.z_mm
 
-    def draw(self, case: Case, recipe: Recipe, rng: np.random.Generator) -> Float:
-        """The fused picture `[3, rows, columns]`, 0…1. Raises ValueError for what suits none."""
+    def degraded(
+        self, parts: Iterable[tuple[str, float]], rng: np.random.Generator
+    ) -> tuple[Float, Float]:
+        """HU and SUV, each on its own grid, after those of the parts that spoil the scan.
+
+        Raises ValueError for what is of neither modality.
+        """
         hu, suv = self.clean.hu, self.clean.suv
-        for name, severity in case.parts:
+        for name, severity in parts:
             modality = "any" if name == COLOUR_JPEG else ARTEFACTS[name].modality
             if modality == "CT":
                 hu = degrade(name, hu, severity, rng, **self._geometry(name, self.clean.ct))
@@ -74,6 +79,11 @@ class PetCtSubject:
                 suv = degrade(name, suv, severity, rng, **self._geometry(name, self.clean.pet))
             elif modality != "any":
                 raise ValueError(f"{name} is for {modality}, not for PET/CT")
+        return hu, suv
+
+    def draw(self, case: Case, recipe: Recipe, rng: np.random.Generator) -> Float:
+        """The fused picture `[3, rows, columns]`, 0…1. Raises ValueError for what suits none."""
+        hu, suv = self.degraded(case.parts, rng)
         picture = self._fused(hu, suv, case, recipe)
         saved = case.options.get("stored", "drawn") == "jpeg"
         for name, severity in case.parts:
