@@ -182,6 +182,8 @@ def as_json(entry: SeriesEntry) -> dict[str, Any]:
         "companion_series": (None if one.companion is None else one.companion.series_instance_uid),
         "alarm": one.alarm,
         "mode": None if assessment is None else assessment.mode,
+        "hold": None if assessment is None else assessment.hold,
+        "commissioned": None if assessment is None else assessment.commissioned,
         "bundle": None if bundle is None else bundle.name,
         "bundle_version": None if bundle is None else bundle.version,
         "slices_total": entry.counts.total,

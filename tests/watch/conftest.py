@@ -82,9 +82,16 @@ def start_watch(tmp_path: Path) -> Iterator[StartWatch]:
     """Starts servers over a fresh ledger; all are stopped at the end."""
     with ExitStack() as stack:
 
-        def start(*, mode: str = "report", token: str = "", now: float = NOW) -> Watch:
+        def start(
+            *,
+            mode: str = "report",
+            token: str = "",
+            now: float = NOW,
+            commissioning: str = "required",
+        ) -> Watch:
             settings = Settings(
                 mode=mode,  # type: ignore[arg-type]
+                commissioning=commissioning,  # type: ignore[arg-type]
                 data_dir=tmp_path,
                 watch={"port": free_port(), "token": token},  # type: ignore[arg-type]
             )

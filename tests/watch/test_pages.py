@@ -71,6 +71,27 @@ def test_report_mode_has_no_banner(watch: Watch) -> None:
     assert "held back.</span>" not in watch.ask("/").text
 
 
+def test_report_mode_counts_what_is_held_by_its_reason(watch: Watch) -> None:
+    for series, (mode, hold) in enumerate(
+        [("shadow", "its limits are not commissioned")] * 2 + [("notify", "the rule says notify")],
+        1,
+    ):
+        watch.filling.receive(series, 4)
+        (series_id,) = watch.filling.score([3.0] * 4)
+        watch.filling.close(series_id, mode=mode, hold=hold)
+    text = watch.ask("/").text
+    assert "<strong>3 held back</strong>" in text
+    assert "2: its limits are not commissioned; 1: the rule says notify." in text
+    assert "<code>iqgate commission</code>" in text
+    page = watch.ask(f"/series/{STUDY}.1?study={STUDY}").text
+    assert "shadow mode: its limits are not commissioned" in page
+
+
+def test_where_commissioning_is_waived_the_page_says_so(start_watch: StartWatch) -> None:
+    watch = start_watch(commissioning="waived")
+    assert "limits that nobody signed off at this site decide" in watch.ask("/").text
+
+
 def test_series_page_tells_all_that_is_known(watch: Watch) -> None:
     facts = watch.filling.judged(3, [0.8, 0.9, None, 0.7])
     text = watch.ask(f"/series/{facts.series_instance_uid}?study={STUDY}").text
