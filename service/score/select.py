@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from pydicom import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, EnhancedPETImageStorage, LegacyConvertedEnhancedPETImageStorage
 
 from models.card import Bundle
 from models.suv import attenuation_corrected
@@ -48,6 +48,7 @@ MAP = frozenset(
     }
 )  # fmt: skip
 MOSAIC = frozenset({"MOSAIC"})
+ENHANCED_PET = frozenset({EnhancedPETImageStorage, LegacyConvertedEnhancedPETImageStorage})
 PHASE = frozenset({"P", "PHASE", "PHASE MAP", "PHASE_MAP", "VELOCITY MAP", "VELOCITY_MAP"})
 PART = frozenset({"R", "REAL", "I", "IMAGINARY", "R_IR", "I_IR"})
 LOCALIZER_WORDS = frozenset({"localizer", "localiser", "loc", "scout", "survey", "3plane"})
@@ -212,6 +213,12 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
                 or header.text(one.ds, "RescaleType").upper() not in ("", "HU", "US")
             )
         ),
+    ),
+    Exclusion(
+        # it states uptake by real-world value maps, and none of what the rules below go by
+        "enhanced-pet",
+        "PET in enhanced multi-frame form, of which no SUV is computed here",
+        lambda one: one.sop_class_uid in ENHANCED_PET,
     ),
     Exclusion(
         "attenuation",

@@ -3,6 +3,7 @@
 import pytest
 from pydicom.uid import (
     EnhancedCTImageStorage,
+    EnhancedPETImageStorage,
     MRImageStorage,
     PositronEmissionTomographyImageStorage,
     SecondaryCaptureImageStorage,
@@ -66,6 +67,7 @@ EXCLUDED = [
     ("colour", {"PhotometricInterpretation": "RGB"}, "not a grey-scale"),
     ("scale", {"RescaleIntercept": None}, "not Hounsfield units"),
     ("scale", {"RescaleType": "Z_EFF"}, "not Hounsfield units"),
+    ("enhanced-pet", {**PET, "SOPClassUID": EnhancedPETImageStorage}, "enhanced multi-frame"),
     ("attenuation", {**PET, "CorrectedImage": ["DECY"]}, "without attenuation correction"),
     ("attenuation", {**PET, "AttenuationCorrectionMethod": ""}, "without attenuation correction"),
     ("attenuation", {**PET, "Units": "PROPCNTS"}, "without attenuation correction"),
