@@ -118,6 +118,11 @@ def parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--out", type=Path, required=True, help="folder of the bundle")
     export.add_argument(
+        "--root",
+        type=Path,
+        help="the folder that the recipe's folders are in: learn the bundle's domain from them",
+    )
+    export.add_argument(
         "--measured",
         action="append",
         default=[],

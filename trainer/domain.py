@@ -19,13 +19,18 @@ import tomlkit
 from models import domain
 from models.card import CARD_NAME, load_bundle
 from trainer.datasets import CleanSlice
+from trainer.datasets.dicom_pet import on_grid
 from trainer.degradations import ARTEFACTS, degrade
 from trainer.recipe import Recipe, Source
 from trainer.simulation import subjects
 from trainer.simulation.case import Case
 from trainer.simulation.ct import CtSubject
 from trainer.simulation.mr import MrSubject
+from trainer.simulation.pet_ct import PetCtSubject
 from trainer.simulation.subject import Subject
+
+SLICES = 6
+"""Of each source, unless someone asks for more."""
 
 Describe = Callable[[Any, str | None, Recipe, np.random.Generator], dict[str, float]]
 
@@ -117,5 +122,15 @@ def _mr(
     return domain.describe_mr(signal)
 
 
-DESCRIBERS: dict[type, Describe] = {CtSubject: _ct, MrSubject: _mr}
+def _pet_ct(
+    subject: PetCtSubject, name: str | None, _: Recipe, rng: np.random.Generator
+) -> dict[str, float]:
+    hu, suv = subject.degraded(() if name is None else ((name, 1.0),), rng)
+    clean = subject.clean
+    return domain.describe_pet_ct(
+        hu, on_grid(suv, clean.pet, clean.ct, hu.shape), clean.ct.spacing_mm
+    )
+
+
+DESCRIBERS: dict[type, Describe] = {CtSubject: _ct, MrSubject: _mr, PetCtSubject: _pet_ct}
 """By the kind of subject."""
