@@ -224,6 +224,10 @@ def _export(options: argparse.Namespace) -> None:
             raise ValueError(f"{options.run}: a run of `fit` is exported with --data, no --set")
         data = read_set(options.data).of_sources(set(configuration["pictures"]))
         export(network, recipe, data, configuration, measured, options.out)
+        if options.root is not None:
+            from trainer import domain
+
+            domain.write(options.out, domain.learn(recipe, options.root, domain.SLICES))
     print(options.out)
 
 
