@@ -36,6 +36,19 @@ def test_the_packaged_policy_sorts_children_and_attenuation_correction(facts_of,
     assert policy.rule_for(facts(**facts_of)).name == rule
 
 
+@pytest.mark.parametrize(
+    ("protocol", "rule"),
+    [
+        ("t2_tse_tra", "mr"), ("Accelerated SAG IR-SPGR", "mr"), ("tfl_dyn_fast_tra", "mr"),
+        ("ep2d_diff_tra_DYNDIST", "mr-diffusion"), ("Ax DWI b1000", "mr-diffusion"),
+        ("resolve_4scan_trace", "mr-diffusion"), ("DTI 64 dir", "mr-diffusion"),
+    ],
+)  # fmt: skip
+def test_the_packaged_policy_has_limits_of_its_own_for_diffusion(protocol, rule):
+    policy = parse_policy(packaged("policy.toml").read_text("utf-8"))
+    assert policy.rule_for(facts(modality="MR", protocol_name=protocol)).name == rule
+
+
 def test_conditions_hold_together():
     policy = parse_policy(
         '[[rule]]\nname = "thin"\nmodality = "CT"\nmeets = 1\nprotocol = "*CHEST*"\n'
