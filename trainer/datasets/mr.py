@@ -15,17 +15,13 @@ import numpy.typing as npt
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from models.intensity import slice_level, stack_level
+from models.intensity import shows_anatomy, slice_level, stack_level
 from models.physical import to_mr_signal
 from models.render import Float
 from trainer.datasets.scored import DatasetError
 
 PASSED_BY = frozenset({"LOCALIZER", "ADC", "FA", "MIP", "MPR", "MOSAIC", "DERIVED"})
 """Image Type values of pictures that are no slices as acquired."""
-
-DARKEST = 0.2
-"""Of its stack's level: a slice below it shows no anatomy but the receiver's noise, though that
-noise, masked by the scanner, may look like foreground."""
 
 NIFTI_EVERY = 4
 """Of a volume's neighbouring slices, all but one in so many are left out: they look alike."""
@@ -81,7 +77,7 @@ def _of_stack(slices: list[MrSlice]) -> Iterator[MrSlice]:
         return
     level = stack_level(voting)
     for own, one in sorted(zip(found, slices, strict=True), key=lambda pair: pair[1].z_mm):
-        if own.votes and own.level >= DARKEST * level:
+        if shows_anatomy(one.signal, own, level):
             yield MrSlice(
                 one.signal, level, one.spacing_mm, one.z_mm, one.phase_axis, one.source, one.name
             )
