@@ -98,6 +98,8 @@ def _some(found: Iterator[Subject], source: Source, count: int) -> list[Subject]
     if source.is_phantom:
         return list(islice(found, count))
     every = list(found)
+    if not every:  # held out wholly
+        return []
     places = np.unique(np.linspace(0, len(every) - 1, count).round().astype(int))
     return [every[place] for place in places]
 
