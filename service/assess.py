@@ -136,7 +136,7 @@ def assess(
         tuple(slices),
         {uid: path for path, uid, _, _ in series.files},
         {(frame.uid, frame.number): picture for frame, picture in scored.thumbnails.items()},
-        pair,
+        pair if assessment.slices_scored else None,
     )
 
 

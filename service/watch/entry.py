@@ -80,6 +80,7 @@ def entry_of(one: SeriesReading, slices: Sequence[SliceReading], now: float) -> 
     facts, assessment = one.facts, one.assessment
     face, phase = face_of_series(one), phase_of(one)
     counts = counts_of(slices)
+    companion = one.companion if counts.scored or counts.pending else None
     return SeriesEntry(
         reading=one,
         face=face,
@@ -104,11 +105,11 @@ def entry_of(one: SeriesReading, slices: Sequence[SliceReading], now: float) -> 
         ),
         snr="" if assessment is None or assessment.snr is None else f"{assessment.snr:.1f}",
         snr_place=wording.site_of_snr(facts.modality),
-        companion="" if one.companion is None else wording.series_title(one.companion),
+        companion="" if companion is None else wording.series_title(companion),
         companion_path=(
             ""
-            if one.companion is None
-            else series_path(one.companion.series_instance_uid, one.companion.study_instance_uid)
+            if companion is None
+            else series_path(companion.series_instance_uid, companion.study_instance_uid)
         ),
         path=series_path(facts.series_instance_uid, facts.study_instance_uid),
         room_path=room_path(one.scanner),
@@ -179,7 +180,11 @@ def as_json(entry: SeriesEntry) -> dict[str, Any]:
         "interval": None if assessment is None else assessment.interval,
         "noise_hu": None if assessment is None else assessment.noise_hu,
         "snr": None if assessment is None else assessment.snr,
-        "companion_series": (None if one.companion is None else one.companion.series_instance_uid),
+        "companion_series": (
+            one.companion.series_instance_uid
+            if one.companion is not None and entry.companion
+            else None
+        ),
         "alarm": one.alarm,
         "mode": None if assessment is None else assessment.mode,
         "hold": None if assessment is None else assessment.hold,

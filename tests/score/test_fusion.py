@@ -95,6 +95,7 @@ def test_what_cannot_be_fused_says_why(assessed, tmp_path, changes, reason):
     pet = assessed(tmp_path / "study")["PT"]
     assert pet.assessment.verdict == "not-assessed"
     assert reason in pet.assessment.reason
+    assert as_json(pet)["companion_series"] is None
 
 
 def test_the_report_s_uid_follows_from_the_ct_too(assessed, tmp_path):
