@@ -269,7 +269,7 @@ def _commission(arguments: argparse.Namespace) -> int:
     settings, _ = _settings(arguments)
     database = _existing_database(settings)
     policy = load_policy(settings)
-    served = commission.installed(settings.bundles)
+    served = commission.served(settings)
     if arguments.action == "show":
         budget = commission.DEFAULT_BUDGET
         if arguments.alarms_per_day is not None or arguments.share is not None:

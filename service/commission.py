@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from models import proposal_text
-from models.card import CardError, load_bundles
 from models.limits import INDEPENDENT_NEEDED
 from models.proposal import Budget, JudgedSeries, Proposal, proposals
+from service.config import Settings
 from service.errors import ConfigError
 from service.judge.commissioning import Record, terms
 from service.judge.evidence import Assessment, BundleIdentity, SeriesFacts
@@ -19,6 +19,7 @@ from service.judge.judging import judge
 from service.judge.policy import Policy, Rule
 from service.ledger import commissioning
 from service.ledger.database import Database
+from service.score.bundles import served_bundles
 from service.score.scorer import identity
 
 DEFAULT_BUDGET = Budget(share=0.02)
@@ -75,12 +76,10 @@ def gather(
             yield from judged(seen.facts, judge(seen.facts, seen.slices, served[known[0]], policy))
 
 
-def installed(folder: Path) -> dict[str, BundleIdentity]:
-    """The bundles in a folder, by digest. Raises ConfigError for a broken one."""
-    try:
-        return {one.digest: identity(one) for one in load_bundles(folder)}
-    except CardError as error:
-        raise ConfigError(str(error)) from error
+def served(settings: Settings) -> dict[str, BundleIdentity]:
+    """The bundles that score here, by digest. Raises ConfigError as the score role does."""
+    bundles = served_bundles(settings.bundles, settings.score.serve)
+    return {one.digest: identity(one) for one in bundles}
 
 
 def page(
