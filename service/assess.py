@@ -243,7 +243,8 @@ def _fused(assessed: AssessedSeries) -> dict[tuple[str, int], FusedImage]:
         return {}
     found = {}
     for one in assessed.assessment.worst:
-        for ct in assessed.pair.about(assessed.files[one.sop_instance_uid], one.frame_number)[:1]:
+        ct = assessed.pair.nearest(assessed.files[one.sop_instance_uid], one.frame_number)
+        if ct is not None:
             found[one.sop_instance_uid, one.frame_number] = FusedImage(
                 ct.sop_instance_uid, ct.frame_number, header.read_file(Path(ct.path))
             )
@@ -331,7 +332,7 @@ def _sources(
     frames: Sequence[_Frame], levels: Mapping[str, tuple[float, ...]], pair: Pair | None
 ) -> list[FrameSource]:
     return [
-        FrameSource(one.path, one.number, levels, () if pair is None else pair.sources(*one.place))
+        FrameSource(one.path, one.number, levels, None if pair is None else pair.source(*one.place))
         for one in frames
     ]
 

@@ -92,13 +92,15 @@ def overlap_mm(one: Sequence[float], other: Sequence[float]) -> float:
     return min(max(one), max(other)) - max(min(one), min(other))
 
 
-def neighbours(position_mm: float, frames: Sequence[CtFrame]) -> tuple[CtFrame, ...]:
-    """Of `frames` in order of position, the one below (or at) a position and the one above,
-    nearest first."""
+def nearest(position_mm: float, frames: Sequence[CtFrame]) -> CtFrame | None:
+    """Of `frames` in order of position, the one nearest to a position; the lower of two."""
     places = [_place(one)[0] for one in frames]
     above = bisect_left(places, position_mm)
-    found = frames[max(0, above - 1) : above + 1]
-    return tuple(sorted(found, key=lambda one: abs(_place(one)[0] - position_mm)))
+    return min(
+        frames[max(0, above - 1) : above + 1],
+        key=lambda one: abs(_place(one)[0] - position_mm),
+        default=None,
+    )
 
 
 def _place(one: CtFrame) -> tuple[float, str, int]:

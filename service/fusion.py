@@ -18,7 +18,7 @@ from service.companion import (
     Fusing,
     choose,
     fit_frames,
-    neighbours,
+    nearest,
 )
 from service.errors import RejectedInput
 from service.judge.evidence import SeriesFacts, SliceScore
@@ -92,15 +92,14 @@ class Pair:
     fit: Sequence[CtFrame]
     positions_mm: Mapping[tuple[Path, int], float]
 
-    def about(self, path: Path, frame_number: int) -> tuple[CtFrame, ...]:
-        """The CT frames about a PET frame, nearest first."""
+    def nearest(self, path: Path, frame_number: int) -> CtFrame | None:
+        """The CT frame nearest to a PET frame; None where that does not say where it lies."""
         place = self.positions_mm.get((path, frame_number))
-        return () if place is None else neighbours(place, self.fit)
+        return None if place is None else nearest(place, self.fit)
 
-    def sources(self, path: Path, frame_number: int) -> tuple[FrameSource, ...]:
-        return tuple(
-            FrameSource(Path(one.path), one.frame_number) for one in self.about(path, frame_number)
-        )
+    def source(self, path: Path, frame_number: int) -> FrameSource | None:
+        ct = self.nearest(path, frame_number)
+        return None if ct is None else FrameSource(Path(ct.path), ct.frame_number)
 
 
 def _positions_mm(frames: Sequence[tuple[Path, int]]) -> dict[tuple[Path, int], float]:

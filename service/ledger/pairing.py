@@ -21,7 +21,7 @@ from service.companion import (
     Fusing,
     choose,
     fit_frames,
-    neighbours,
+    nearest,
 )
 from service.ledger import json_text
 from service.ledger.database import Database
@@ -183,9 +183,8 @@ def companion_of(connection: Connection, companion_id: int | None) -> Companion 
 
 def companions(
     database: Database, frame_ids: Collection[int], fusing: Fusing
-) -> dict[int, tuple[CtFrame, ...]]:
-    """For each of these frames whose series has a companion: the CT frames about it, nearest
-    first."""
+) -> dict[int, CtFrame]:
+    """For each of these frames whose series has a companion: the CT frame nearest to it."""
     with database.read() as connection:
         rows = connection.execute(
             select(FrameRow.id, FrameRow.position_mm, SeriesRow.companion_id)
@@ -200,7 +199,8 @@ def companions(
             one: fit_frames(_ct_frames(connection, one), fusing.unfit)
             for one in {row.companion_id for row in rows}
         }
-    return {row.id: neighbours(row.position_mm, fit[row.companion_id]) for row in rows}
+    found = {row.id: nearest(row.position_mm, fit[row.companion_id]) for row in rows}
+    return {frame_id: one for frame_id, one in found.items() if one is not None}
 
 
 def _plan(connection: Connection, series_id: int, fusing: Fusing | None, now: float) -> _Plan:

@@ -13,7 +13,7 @@ import numpy as np
 from pydicom import Dataset
 
 from service import header
-from service.companion import Fusing, fit_frames, neighbours
+from service.companion import Fusing, fit_frames, nearest
 from service.config import VERSION, Settings
 from service.errors import UnreadableObject
 from service.judge.commissioning import Commissioning
@@ -278,8 +278,8 @@ class Concluder:
         frames = fit_frames(seen.companion.frames, self.fusing.unfit)
         found = {}
         for one in assessment.worst:
-            near = () if one.position_mm is None else neighbours(one.position_mm, frames)
-            for ct in near[:1]:
+            ct = None if one.position_mm is None else nearest(one.position_mm, frames)
+            if ct is not None:
                 key = one.sop_instance_uid, one.frame_number
                 found[key] = FusedImage(ct.sop_instance_uid, ct.frame_number, self._header(ct.path))
         return found

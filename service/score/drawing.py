@@ -26,13 +26,13 @@ class FrameSource:
     """Where a frame's bytes lie. `frame_number` counts from 1.
 
     levels: MR, what other slices of its series said of their stack's intensity, by stack.
-    companions: PET, the frames of its CT that lie about it, nearest first.
+    companion: PET, the frame of its CT that lies nearest to it.
     """
 
     path: Path
     frame_number: int
     levels: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    companions: tuple[FrameSource, ...] = ()
+    companion: FrameSource | None = None
 
 
 @dataclass(frozen=True)

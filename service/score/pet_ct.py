@@ -19,13 +19,10 @@ from service.score.drawing import Drawing, Frame, FrameSource, NotScored
 from service.score.liver import liver_snr
 from service.score.plane import Plane, resample
 
-SLICES_KEPT = 64
-"""CT slices held decoded, 1 MB each at 512²: each is the neighbour of several PET slices."""
+SLICES_KEPT = 32
+"""CT slices held decoded, 1 MB each at 512²: several PET slices may be nearest to one."""
 
 LEAST_REACH_MM = 1.0
-SNAP_SHARE = 0.05
-"""A CT slice nearer than this share of the reach is taken as it is: the little of its neighbour
-that interpolation would mix in is not worth a second decoding."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class PetCtDraw:
         self._lock = Lock()
 
     def __call__(self, frame: Frame, bundle: Bundle) -> Drawing:
-        """Draw one PET frame from it and its companions. Raises NotScored, RejectedInput."""
+        """Draw one PET frame from it and its companion. Raises NotScored, RejectedInput."""
         spec = bundle.card.render
         assert isinstance(spec, PetCtFused)
         plane = Plane.of(frame.header)
@@ -76,32 +73,23 @@ class PetCtDraw:
         )
 
     def _ct_at(self, frame: Frame, plane: Plane) -> tuple[Float, Plane]:
-        """The CT `[H, W]` in HU in the PET slice's plane, and its grid: the slices on either side
-        mixed by distance, or the nearest alone where only that is near enough."""
-        companions = frame.source.companions
-        if not companions:
+        """The CT slice `[H, W]` in HU nearest to the PET slice, and its grid.
+
+        It is taken as it is, not mixed with the next one by distance: mixing averages the noise of
+        both, and then the score would hang on how the slices of CT and PET happen to fall (half
+        way, the noise in soft tissue of the one study at hand falls to 79 %, median of 15 slices).
+        Training sees CT slices as they are, too.
+        """
+        if frame.source.companion is None:
             raise NotScored("no CT of its study and Frame of Reference was found to fuse it with")
-        nearest = self._slice(frame, companions[0])
+        nearest = self._slice(frame, frame.source.companion)
         if not plane.aligned(nearest.plane):
             raise NotScored("PET and CT are not oriented alike")
-        near_mm = plane.offset_mm(nearest.plane)
         thickness_mm = header.number(frame.header, "SliceThickness") or 0.0
         reach_mm = max(thickness_mm, nearest.thickness_mm, LEAST_REACH_MM)
-        if abs(near_mm) > reach_mm:
+        if abs(plane.offset_mm(nearest.plane)) > reach_mm:
             raise NotScored(f"no CT slice lies within {reach_mm:.3g} mm of it")
-        if len(companions) < 2 or abs(near_mm) < SNAP_SHARE * reach_mm:
-            return nearest.hu, nearest.plane
-        other = self._slice(frame, companions[1])
-        far_mm = plane.offset_mm(other.plane)
-        between = near_mm * far_mm < 0 and abs(far_mm) <= 2 * reach_mm
-        if (
-            not between
-            or not nearest.plane.same_grid(other.plane)
-            or (nearest.hu.shape != other.hu.shape)
-        ):
-            return nearest.hu, nearest.plane
-        share = np.float32(abs(near_mm) / (abs(near_mm) + abs(far_mm)))
-        return (1 - share) * nearest.hu + share * other.hu, nearest.plane
+        return nearest.hu, nearest.plane
 
     def _slice(self, frame: Frame, source: FrameSource) -> CtSlice:
         """A companion, decoded once while it is among the last `slices_kept`."""

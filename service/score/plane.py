@@ -65,12 +65,6 @@ class Plane:
         apart = np.asarray(other.origin) - np.asarray(self.origin)
         return float(np.cross(self.across, self.down) @ apart)
 
-    def same_grid(self, other: Plane) -> bool:
-        """Whether pixels of both lie over each other along the normal, to a hundredth of one."""
-        row, column = self.pixel(other.origin)
-        below, right = self.pixel(other.point(100, 100))
-        return max(abs(row), abs(column), abs(below - 100), abs(right - 100)) < 0.01
-
     def aligned(self, other: Plane) -> bool:
         """Whether rows and columns of both run along the same lines, either way."""
         return bool(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from service.companion import CtFrame
@@ -142,7 +142,7 @@ class Worker:
         levels = intensity.known_levels(self.database, [one.frame_id for one in claim.frames])
         results = self.scorer.score(
             [
-                self._source(one, companions.get(one.frame_id, ()), levels.get(one.series_id, {}))
+                self._source(one, companions.get(one.frame_id), levels.get(one.series_id, {}))
                 for one in claim.frames
             ]
         )
@@ -158,15 +158,15 @@ class Worker:
         )
 
     def _source(
-        self, frame: ClaimedFrame, companions: Sequence[CtFrame], levels: intensity.Levels
+        self, frame: ClaimedFrame, companion: CtFrame | None, levels: intensity.Levels
     ) -> FrameSource:
         return FrameSource(
             self.spool / frame.path,
             frame.frame_number,
             levels,
-            companions=tuple(
-                FrameSource(self.spool / one.path, one.frame_number) for one in companions
-            ),
+            companion=None
+            if companion is None
+            else FrameSource(self.spool / companion.path, companion.frame_number),
         )
 
     def _compare(self, claim: Claim, frame: ClaimedFrame) -> None:

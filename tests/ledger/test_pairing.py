@@ -388,14 +388,14 @@ def test_a_conflicting_object_is_no_slice_to_fuse_with(database):
     assert [uid for uid, _ in found.images] == ["1.2.1.1", "1.2.1.2"]
 
 
-def test_the_ct_slices_about_a_pet_slice_nearest_first(database):
+def test_the_ct_slice_nearest_to_a_pet_slice(database):
     send(database, CT, 1, 4, 8)
     close_ct(database)
     send(database, PET, 3, 7, 9, now=50)
     step(database, 51)
     ids = [row[0] for row in rows(database, "SELECT id FROM frame WHERE series_id = 2 ORDER BY id")]
     found = pairing.companions(database, ids, FUSING)
-    assert [[one.position_mm for one in found[each]] for each in ids] == [[4, 1], [8, 4], [8]]
+    assert [found[each].position_mm for each in ids] == [4, 8, 8]
     assert pairing.companions(database, [1, 2, 3], FUSING) == {}, "a CT has none"
 
 

@@ -8,6 +8,7 @@ import pytest
 from models.card import load_bundle
 from models.render import PetCtFused, Window, hot_iron
 from service import header
+from service.companion import CtFrame, nearest
 from service.score.decode import decode_frame
 from service.score.drawing import Frame, FrameSource, NotScored
 from service.score.frame import frame_header
@@ -41,7 +42,7 @@ def opened(tmp_path):
     def make(pet, *cts):
         paths = write(tmp_path / str(len(decoded)), *cts, pet)
         *companions, own = [FrameSource(path, 1) for path in paths]
-        return opener(FrameSource(own.path, 1, companions=tuple(companions)))
+        return opener(FrameSource(own.path, 1, companion=next(iter(companions), None)))
 
     make.decoded = decoded
     return make
@@ -113,18 +114,19 @@ def with_render(bundle, table):
 
 @pytest.mark.parametrize(
     ("z", "expected_hu"),
-    [(1.0, 0), (1.5, 50), (1.75, 75), (0.5, 0), (3.0, 100)],
-    ids=["on the lower", "half way", "three quarters", "below both", "above both"],
+    [(1.0, 0), (1.4, 0), (1.6, 100), (0.5, 0), (3.0, 100)],
+    ids=["on the lower", "nearer the lower", "nearer the upper", "below both", "above both"],
 )
-def test_the_ct_is_mixed_by_distance(opened, bundle, z, expected_hu):
+def test_the_nearest_ct_slice_is_taken_as_it_is(opened, bundle, z, expected_hu):
     """CT slices of 0 HU at 1 mm and of 100 HU at 2 mm; PET slices of 1 mm."""
-    low, high = (
-        ct_slice(number, pixels=ramp(1024 + hu), PixelSpacing=[1.0, 1.0])
+    slices = {
+        float(number): ct_slice(number, pixels=ramp(1024 + hu), PixelSpacing=[1.0, 1.0])
         for number, hu in ((1, 0), (2, 100))
-    )
-    pet = pt_slice(9, pixels=ramp(0, 64) + corner(), ImagePositionPatient=[-164.0, -164.0, z])
-    nearest_first = sorted((low, high), key=lambda ds: abs(ds.ImagePositionPatient[2] - z))
-    picture = PetCtDraw()(opened(pet, *nearest_first), bundle).picture
+    }
+    frames = [CtFrame(ct.SOPInstanceUID, 1, "", at, "axial", None) for at, ct in slices.items()]
+    pet = pt_slice(9, pixels=corner(), ImagePositionPatient=[-164.0, -164.0, z])
+    chosen = slices[nearest(z, frames).position_mm]
+    picture = PetCtDraw()(opened(pet, chosen), bundle).picture
     assert picture[1, 64, 64] == pytest.approx(grey(level(expected_hu)), abs=0.01)
 
 
@@ -135,15 +137,15 @@ def corner():
     return pixels
 
 
-def test_every_ct_slice_is_decoded_once(opened, bundle):
+def test_a_ct_slice_is_decoded_once(opened, bundle):
+    """It is the nearest of several PET slices where those are thinner."""
     draw = PetCtDraw()
-    cts = [ct_slice(number, pixels=chest(seed=number)) for number in (1, 2)]
-    frame = opened(pt_slice(1, ImagePositionPatient=[-120.0, -120.0, 1.4]), *cts)
+    ct = ct_slice(1, pixels=chest(seed=1))
+    frame = opened(pt_slice(1, ImagePositionPatient=[-120.0, -120.0, 1.4]), ct)
     first = draw(frame, bundle).picture
     second = draw(frame, bundle).picture
     np.testing.assert_array_equal(first, second)
-    names = [path.name for path in opened.decoded]
-    assert [names.count(f"{ct.SOPInstanceUID}.dcm") for ct in cts] == [1, 1]
+    assert [path.name for path in opened.decoded].count(f"{ct.SOPInstanceUID}.dcm") == 1
 
 
 def test_what_is_kept_decoded_is_bounded(opened, bundle):
@@ -172,11 +174,3 @@ def test_reasons(opened, bundle, pet, cts, reason):
     frame = opened(pt_slice(1, **pet), *(ct_slice(1, **ct) for ct in cts))
     with pytest.raises(NotScored, match=reason):
         PetCtDraw()(frame, bundle)
-
-
-def test_a_slice_farther_than_its_neighbour_s_thickness_is_not_mixed_in(opened, bundle):
-    low = ct_slice(1, pixels=ramp(1024), PixelSpacing=[1.0, 1.0])
-    high = ct_slice(9, pixels=ramp(1124), PixelSpacing=[1.0, 1.0])
-    pet = pt_slice(1, pixels=corner(), ImagePositionPatient=[-164.0, -164.0, 1.5])
-    picture = PetCtDraw()(opened(pet, low, high), bundle).picture
-    assert picture[1, 64, 64] == pytest.approx(grey(level(0)), abs=0.01)
