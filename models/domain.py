@@ -198,10 +198,11 @@ def _cell(shape: tuple[int, ...], spacing_mm: float | None) -> int:
 def _cells(image: Float, side: int) -> Float:
     """Means `[H/side, W/side]` of square cells; what is left at the far edges is dropped."""
     rows, columns = (max(1, length // side) for length in image.shape)
-    part = image[: rows * side, : columns * side]
-    across = np.add.reduceat(part, np.arange(0, part.shape[1], side), axis=1)
-    sums = np.add.reduceat(across, np.arange(0, part.shape[0], side), axis=0)
-    return np.asarray(sums / np.float32(min(side, part.shape[0]) * min(side, part.shape[1])))
+    down, across = (min(side, length) for length in image.shape)
+    part = image[: rows * down, : columns * across]
+    strips = part.reshape(rows, down, columns * across).sum(axis=1)
+    sums = strips.reshape(rows, columns, across).sum(axis=2)
+    return np.asarray(sums / np.float32(down * across), np.float32)
 
 
 def _inner(mask: Mask) -> Mask:

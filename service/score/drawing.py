@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from models.card import Bundle
+from models.intensity import SliceLevel
 from models.render import Float
 from service.errors import RejectedInput
 
@@ -39,8 +40,9 @@ class FrameSource:
 class Frame:
     """A frame as opened: its own flat header, and how to get stored values `[H, W]`.
 
-    open: another frame, opened the same way (a companion); stack: its stack's name; stack_level:
-    MR, its stack's intensity as the slices seen so far have it, None where none of them votes.
+    open: another frame, opened the same way (a companion); stack: its stack's name; own_level: MR,
+    what it says itself of its stack's intensity; stack_level: MR, that intensity as the slices seen
+    so far have it, None where none of them votes.
     """
 
     source: FrameSource
@@ -48,6 +50,7 @@ class Frame:
     decode: Callable[[], Stored]
     open: Callable[[FrameSource], Frame]
     stack: str = ""
+    own_level: SliceLevel | None = None
     stack_level: float | None = None
 
 

@@ -21,7 +21,8 @@ def draw_mr(frame: Frame, bundle: Bundle) -> Drawing:
     """
     spec = bundle.card.render
     assert isinstance(spec, MrStack)
-    signal, own = measure(frame)
+    signal = _signal(frame)
+    own = frame.own_level or slice_level(signal)
     if not own.level > 0:
         raise NotScored("the image is constant")
     level = grid_level(own.level) if frame.stack_level is None else frame.stack_level
@@ -37,7 +38,10 @@ def draw_mr(frame: Frame, bundle: Bundle) -> Drawing:
     )
 
 
-def measure(frame: Frame) -> tuple[Float, SliceLevel]:
-    """The signal `[H, W]` of a frame and what it says of its stack's level."""
-    signal = to_mr_signal(frame.decode(), frame.header)
-    return signal, slice_level(np.nan_to_num(signal))
+def own_level(frame: Frame) -> SliceLevel:
+    """What a frame says of its stack's intensity. Raises RejectedInput."""
+    return slice_level(_signal(frame))
+
+
+def _signal(frame: Frame) -> Float:
+    return np.nan_to_num(to_mr_signal(frame.decode(), frame.header))

@@ -28,7 +28,7 @@ from service.score.drawing import Draw, Drawing, Frame, FrameSource
 from service.score.engines import Engine
 from service.score.engines.onnxruntime import OnnxRuntimeEngine
 from service.score.frame import frame_header, position_mm, stack
-from service.score.mr import draw_mr, measure
+from service.score.mr import draw_mr, own_level
 from service.score.pet_ct import PetCtDraw
 from service.score.select import Candidate, bundle_for, reason_to_exclude
 
@@ -64,13 +64,12 @@ class FrameResult:
 
 @dataclass(frozen=True)
 class _Selected:
-    """A frame that a bundle is for. own_level: MR, what it says of its stack, if it votes."""
+    """A frame that a bundle is for."""
 
     bundle: Bundle
     frame: Frame
     series: str
     position_mm: float | None
-    own_level: float | None = None
 
 
 @dataclass(frozen=True)
@@ -143,14 +142,9 @@ class Scorer:
             if reason is not None or bundle is None:
                 return FrameResult(of_stack, place, excluded=reason)
             frame = self._frame(source, ds, flat)
-            own = measure(frame)[1] if bundle.card.render.kind == MrStack.kind else None
-            return _Selected(
-                bundle,
-                frame,
-                header.text(flat, "SeriesInstanceUID"),
-                place,
-                own.level if own is not None and own.votes else None,
-            )
+            if bundle.card.render.kind == MrStack.kind:
+                frame = replace(frame, own_level=own_level(frame))
+            return _Selected(bundle, frame, header.text(flat, "SeriesInstanceUID"), place)
 
         return _or_reason(selected)
 
@@ -220,8 +214,9 @@ def _with_levels(selected: Sequence[_Selected | FrameResult]) -> list[_Selected 
     """MR frames told their stack's level: from what is known of it and their company here."""
     votes: dict[tuple[str, str], list[float]] = {}
     for one in selected:
-        if isinstance(one, _Selected) and one.own_level is not None:
-            votes.setdefault((one.series, one.frame.stack), []).append(one.own_level)
+        own = one.frame.own_level if isinstance(one, _Selected) else None
+        if isinstance(one, _Selected) and own is not None and own.votes:
+            votes.setdefault((one.series, one.frame.stack), []).append(own.level)
 
     def told(one: _Selected | FrameResult) -> _Selected | FrameResult:
         if isinstance(one, FrameResult):

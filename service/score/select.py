@@ -51,8 +51,9 @@ MOSAIC = frozenset({"MOSAIC"})
 ENHANCED_PET = frozenset({EnhancedPETImageStorage, LegacyConvertedEnhancedPETImageStorage})
 PHASE = frozenset({"P", "PHASE", "PHASE MAP", "PHASE_MAP", "VELOCITY MAP", "VELOCITY_MAP"})
 PART = frozenset({"R", "REAL", "I", "IMAGINARY", "R_IR", "I_IR"})
-LOCALIZER_WORDS = frozenset({"localizer", "localiser", "loc", "scout", "survey", "3plane"})
-"""MR scanners leave it out of Image Type and say it in Series Description."""
+LOCALIZER_WORDS = frozenset({"localizer", "localiser", "scout", "survey", "3plane"})
+"""MR scanners leave it out of Image Type and say it in Series Description; "loc" counts at either
+end of it, for in between it may be a location."""
 
 GE_COMPONENT = (0x0043, 0x102F)
 """GE's private Image Type: 0 magnitude, 1 phase, 2 real, 3 imaginary."""
@@ -107,6 +108,10 @@ class Candidate:
     def says(self, terms: frozenset[str]) -> bool:
         """Whether Image Type names one of `terms`, in value 3 or later."""
         return any(value in terms for value in self.image_type[2:])
+
+    def described_as_localizer(self) -> bool:
+        words = header.text(self.ds, "SeriesDescription").lower().replace("_", " ").split()
+        return bool(self.description_words & LOCALIZER_WORDS) or "loc" in (*words[:1], *words[-1:])
 
     def is_component(self, *names: str) -> bool:
         """Whether it is that part of a complex picture: Complex Image Component (PS3.3
@@ -186,7 +191,7 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
     Exclusion(
         "described-localizer",
         "a localizer",
-        lambda one: one.modality == "MR" and bool(one.description_words & LOCALIZER_WORDS),
+        lambda one: one.modality == "MR" and one.described_as_localizer(),
     ),
     Exclusion(
         # PERFUSION is also the flavour of a perfusion study's source images (PS3.3 C.8.16.1.3)

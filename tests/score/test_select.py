@@ -113,6 +113,7 @@ def test_magnitude_and_a_ct_that_says_p_are_scored():
     assert reason(**MR, ComplexImageComponent="MAGNITUDE") is None
     assert reason(**MR, **image_type("ORIGINAL", "PRIMARY", "M", "ND")) is None
     assert reason(**image_type("ORIGINAL", "PRIMARY", "P")) is None
+    assert reason(**MR, SeriesDescription="Sagittal,1 stack,ext loc ref") is None
     assert reason(SeriesDescription="Thorax survey") is None, "CT says localizer in Image Type"
 
 
