@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from models.card import Bundle, load_bundles
+from models.measure import soft_tissue_noise_hu
 from models.networks import md_iqa
 from models.physical import to_hu
 from service.score.engines.onnxruntime import OnnxRuntimeEngine
-from service.score.measure import soft_tissue_noise_hu
 
 BUNDLES = Path(__file__).parents[1] / "models" / "bundles"
 SECONDS_A_TURN = 1.0

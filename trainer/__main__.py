@@ -147,9 +147,25 @@ def _weights(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from trainer.datasets import SimulatedSet
-    from trainer.evaluation import evaluate, figures, read_data
+    from trainer.datasets import MANIFEST_NAME, DatasetError, SimulatedSet
+    from trainer.datasets.folder import SCORES_NAME
+    from trainer.evaluation import evaluate, evaluate_series, figures, read_data
 
+    if options.bundle and not any(
+        (options.data / name).exists() for name in (MANIFEST_NAME, SCORES_NAME)
+    ):
+        try:
+            found = evaluate_series(
+                options.bundle, options.data, options.threads, ignore_domain=options.ignore_domain
+            )
+        except DatasetError as error:
+            raise DatasetError(
+                f"{error} (there is neither {MANIFEST_NAME} nor {SCORES_NAME} either)"
+            ) from error
+        print(json.dumps(found, indent=None if options.json else 2))
+        return
+    if options.ignore_domain:
+        raise ValueError(f"{options.data} holds pictures, which have no domain: DICOM series have")
     data = read_data(options.data, options.group)
     by_group = options.group is not None
     if options.bundle:

@@ -78,13 +78,18 @@ def parser() -> argparse.ArgumentParser:
         "--data",
         type=Path,
         required=True,
-        help="simulated set, or a folder of images/ and scores.csv (file, score)",
+        help="simulated set, folder of images/ and scores.csv (file, score), or DICOM series",
     )
     evaluate.add_argument("--group", metavar="COLUMN", help="of scores.csv: what images share")
     evaluate.add_argument(
         "--logistic", action="store_true", help="fit five parameters before PLCC and RMSE"
     )
     evaluate.add_argument("--plots", type=Path, help="folder to draw the bundle's plots into")
+    evaluate.add_argument(
+        "--ignore-domain",
+        action="store_true",
+        help="score slices that the gate would refuse as out of domain, such as phantoms",
+    )
     evaluate.add_argument("--threads", type=int, default=2)
     evaluate.add_argument("--json", action="store_true", help="on one line")
 

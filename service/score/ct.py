@@ -6,12 +6,12 @@ import numpy as np
 
 from models import domain, kernel
 from models.card import Bundle
+from models.measure import soft_tissue_noise_hu
 from models.physical import not_hounsfield, to_hu
 from models.render import CtWindow
 from service import header
 from service.score.drawing import Drawing, Frame, NotScored
 from service.score.frame import spacing_mm
-from service.score.measure import soft_tissue_noise_hu
 
 
 def draw_ct(frame: Frame, bundle: Bundle) -> Drawing:

@@ -7,10 +7,10 @@ import numpy as np
 from models import domain
 from models.card import Bundle
 from models.intensity import SliceLevel, grid_level, shows_anatomy, slice_level
+from models.measure import foreground_snr
 from models.physical import to_mr_signal
 from models.render import Float, MrStack
 from service.score.drawing import Drawing, Frame, NotScored
-from service.score.measure import foreground_snr
 
 
 def draw_mr(frame: Frame, bundle: Bundle) -> Drawing:

@@ -15,8 +15,8 @@ def claim(database, now=0.0, limit=16, max_attempts=3):
 def outcome(frame, score=3.0, thumbnail=None):
     return FrameOutcome(
         frame_id=frame.frame_id, stack="axial", position_mm=1.0, score=score, spread=0.1,
-        noise_hu=9.0, snr=None, level=None, drawn_at_level=None, bundle_digest="b", excluded=None if score is not None else "why",
-        thumbnail=thumbnail,
+        noise_hu=9.0, snr=None, level=None, drawn_at_level=None, bundle_digest="b",
+        excluded=None if score is not None else "why", thumbnail=thumbnail,
     )  # fmt: skip
 
 

@@ -10,12 +10,12 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import EnhancedMRImageStorage
 
 from models.intensity import slice_level, stack_level
+from models.measure import foreground_snr
 from service import header
 from service.assess import assess, gather
 from service.config import Score, Settings
 from service.judge.policy import parse_policy
 from service.score.drawing import FrameSource
-from service.score.measure import foreground_snr
 from service.score.scorer import Scorer
 from tests.factories import head, mr_slice, write
 from tests.synthetic import write_bundle

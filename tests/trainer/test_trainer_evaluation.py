@@ -131,7 +131,7 @@ def test_command_names_what_is_wrong(
         assert main(["evaluate", *map(str, arguments)]) == 2
         return capsys.readouterr().err
 
-    assert "scores.csv: cannot be read" in error("--bundle", bundle, "--data", tmp_path)
+    assert "neither manifest.json nor scores.csv" in error("--bundle", bundle, "--data", tmp_path)
     assert "column 'ward' is missing" in error(
         "--bundle", bundle, "--data", scored, "--group", "ward"
     )

@@ -1,7 +1,7 @@
 """Measuring: a bundle's or a network's scores against the scores of a dataset.
 
-`runtime` runs a bundle by ONNX Runtime, `measure` reports its figures; `trainer.plots` draws them
-and `trainer.significance` compares two models.
+`runtime` runs a bundle by ONNX Runtime, `measure` reports its figures, `series` scores DICOM series
+that nobody has scored; `trainer.plots` draws figures, `trainer.significance` compares two models.
 """
 
 from trainer.evaluation.measure import BOOTSTRAP_SEED, draw, evaluate, figures, read_data
@@ -13,6 +13,7 @@ from trainer.evaluation.runtime import (
     milliseconds_per_slice,
     session,
 )
+from trainer.evaluation.series import evaluate_series
 
 __all__ = [
     "BATCH",
@@ -21,6 +22,7 @@ __all__ = [
     "bundle_scores",
     "draw",
     "evaluate",
+    "evaluate_series",
     "figures",
     "fit_input",
     "milliseconds_per_slice",

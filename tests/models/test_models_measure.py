@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from models.measure import soft_tissue_noise_hu
 from models.physical import to_hu
 from service import header
-from service.score.measure import soft_tissue_noise_hu
 
 
 def torso(noise_hu, seed=3, rows=512):
