@@ -162,6 +162,30 @@ def test_attention_follows_its_definition():
         assert torch.allclose(attention(features), features * gate, atol=1e-6)
 
 
+def test_high_frequencies_see_noise_and_not_the_picture():
+    """A flat or even picture leaves nothing, 2 % of white noise a fifth, an edge is cut off."""
+    stem = ms_iqa.HighFrequencies(3, 16)
+    with torch.no_grad():
+        flat = stem(torch.full((1, 3, 32, 32), 0.4))
+        assert flat.shape == (1, 19, 16, 16)
+        assert flat[:, :16, 2:-2, 2:-2].abs().max() < 1e-5
+        assert torch.equal(flat[:, 16:], torch.full((1, 3, 16, 16), 0.4))
+        noise = 0.04 * torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+        assert stem(noise)[:, :16].std() == pytest.approx(0.2, rel=0.05)
+        specks = torch.zeros(1, 3, 32, 32)
+        specks[:, :, ::7, ::7] = 1.0
+        assert stem(specks)[:, :16].abs().amax(dim=(0, 2, 3)).max() == 1
+
+
+def test_whole_pictures_of_512_cost_no_more_parameters_and_learn(gradients):
+    torch.manual_seed(0)
+    network = ms_iqa.build("compact-512")
+    received = gradients(network, SCORES)
+    assert [name for name, gradient in received.items() if gradient == 0] == []
+    assert network.preset.side == 512
+    assert sum(parameter.numel() for parameter in network.parameters()) < 3e6
+
+
 @pytest.mark.slow
 def test_exports(network, exported_difference):
     with torch.no_grad():
