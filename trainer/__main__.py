@@ -110,7 +110,15 @@ def _fit(options: argparse.Namespace) -> None:
             progress.console.print(str(epoch))
             progress.update(task, completed=epoch.number)
 
-        fit(recipe, train, validation, options.run, without=options.without, report=report)
+        fit(
+            recipe,
+            train,
+            validation,
+            options.run,
+            without=options.without,
+            start=options.start,
+            report=report,
+        )
 
 
 def _reproduce(options: argparse.Namespace) -> None:

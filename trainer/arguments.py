@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     fit.add_argument("--data", type=Path, required=True, help="simulated set")
     fit.add_argument("--run", type=Path, required=True, help="folder of the run")
     fit.add_argument("--without", help="leave this source out")
+    fit.add_argument("--start", type=Path, help="go on from the weights of this run")
     _training_arguments(fit)
     fit.add_argument("--validation", type=Path, help="simulated set to watch, never to choose by")
 

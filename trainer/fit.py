@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from models import networks
@@ -26,6 +27,7 @@ from trainer.tracking import Epoch
 RECIPE_NAME = "recipe.toml"
 CONFIGURATION_NAME = "configuration.json"
 MEASURED_BATCH = 32
+EIGHTHS = 8
 
 
 def fit(
@@ -35,14 +37,17 @@ def fit(
     run: Path,
     *,
     without: str | None = None,
+    start: Path | None = None,
     stop_after: int | None = None,
     report: Callable[[Epoch], None] = lambda _: None,
 ) -> Network:
     """Train the recipe's network on a simulated set, resuming what the run folder holds.
 
-    without: the source that was left out, for the record; stop_after: the epoch to stop after.
+    without: the source that was left out, for the record; start: the run whose weights are gone
+    on from, with a schedule of this recipe's own; stop_after: the epoch to stop after.
     validation is watched, and chosen by only where the recipe says `keep = "best"`: figures of
-    pictures that chose the weights are not honest ones. Raises ValueError as `loop.train` does.
+    pictures that chose the weights are not honest ones. Raises ValueError as `loop.train` does, and
+    where start holds another network.
     """
     settings = recipe.fit
     fabric = loop.start(settings.hardware)
@@ -50,12 +55,19 @@ def fit(
     network, records = weights.build(recipe.architecture, recipe.preset, (), recipe.weights)
     _set_kl_weight(network, recipe)
     _check_drawn_for(network, train)
+    if start is not None:
+        earlier, first, _ = load_network(start)
+        if (first.architecture, first.preset) != (recipe.architecture, recipe.preset):
+            raise ValueError(f"{start} holds {first.architecture} {first.preset}: another network")
+        network.load_state_dict(earlier.state_dict())
     # All orientations and mirror images of a picture, evenly.
     views = Views(side=network.preset.side, turn=0.75, mirror=0.5)
     channels = network.preset.channels
     step = loop.Step(run, recipe.text, stop_after, report)
+    order = evened(train.targets, network.preset.highest, settings.most_repeats)
+    images = train.scored.images
     if fabric.is_global_zero and not (run / loop.CHECKPOINT_NAME).exists():
-        _describe(run, recipe, train, without, records)
+        _describe(run, recipe, train, without, start, records)
     fabric.barrier()
     loop.train(
         network,
@@ -63,13 +75,26 @@ def fit(
         settings,
         settings.hardware,
         fabric,
-        Pictures(train.scored.images, train.targets, views, channels),
+        Pictures([images[i] for i in order], train.targets[order], views, channels),
         step,
         validation=Pictures(validation.scored.images, validation.targets, views, channels)
         if validation is not None
         else None,
     )
     return network
+
+
+def evened(scores: Float, highest: float, most_repeats: int) -> npt.NDArray[np.intp]:
+    """Indices of pictures with scores `[n]`, each once or several times, to even out the scale.
+
+    Mild damage is what most random cases are: a network taught distributions then settles on the
+    top of the scale and stays there. The scale is cut into EIGHTHS; pictures of one come as many
+    times as it takes, rounded, to have as many as the fullest, and never more than most_repeats.
+    """
+    part = np.minimum(scores / highest * EIGHTHS, EIGHTHS - 1).astype(int)
+    counts = np.bincount(part, minlength=EIGHTHS)
+    wanted = np.rint(counts.max() / np.maximum(counts, 1)).astype(int)
+    return np.repeat(np.arange(len(scores)), np.clip(wanted, 1, most_repeats)[part])
 
 
 def _check_drawn_for(network: Network, train: SimulatedSet) -> None:
@@ -102,7 +127,12 @@ def load_network(run: Path) -> tuple[Network, Recipe, dict[str, Any]]:
     _set_kl_weight(network, recipe)
     kept = run / loop.BEST_NAME if recipe.fit.keep == "best" else checkpoint
     network.load_state_dict(torch.load(kept, weights_only=True, map_location="cpu")["network"])
-    return network.eval(), recipe, json.loads((run / CONFIGURATION_NAME).read_text("utf-8"))
+    return network.eval(), recipe, _configuration(run)
+
+
+def _configuration(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / CONFIGURATION_NAME).read_text("utf-8"))
+    return found
 
 
 @torch.no_grad()
@@ -123,6 +153,7 @@ def _describe(
     recipe: Recipe,
     train: SimulatedSet,
     without: str | None,
+    start: Path | None,
     records: tuple[StartingWeights, ...],
 ) -> None:
     """Write what this run is made of, once, at its start."""
@@ -133,6 +164,7 @@ def _describe(
         counts[entry.source] = counts.get(entry.source, 0) + 1
     configuration = {
         "without": without,
+        "started_from": None if start is None else _configuration(start),
         "pictures": counts,
         "slices": len({(entry.source, entry.slice) for entry in train.entries}),
         "weights": weights.as_tables(records),

@@ -106,13 +106,15 @@ class TargetMetric:
 class Fit(Training):
     """How the network is trained, and on what.
 
-    kl_weight: β of MD-IQA's equation 4, for a network that has it; the rest: `settings.Training`
-    and `settings.Hardware`.
+    kl_weight: β of MD-IQA's equation 4, for a network that has it; most_repeats: how often a
+    picture of a rarely met score may come in an epoch, to even out the scale; the rest:
+    `settings.Training` and `settings.Hardware`.
     """
 
     schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     kl_weight: Annotated[float, Field(ge=0)] = 0.1
+    most_repeats: Annotated[int, Field(ge=1)] = 1
     accelerator: str = "auto"
     devices: int | str = 1
     strategy: str = "auto"

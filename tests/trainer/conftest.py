@@ -49,6 +49,7 @@ def small_recipe() -> Recipe:
         "phantom_slices": "4",
         "per_slice": "5",
         "drawings": "1",
+        "most_repeats": "1",
         "epochs": "4",
         "batch_size": "5",
         "precision": '"32"',

@@ -13,7 +13,7 @@ from models.card import load_bundle
 from trainer import simulation
 from trainer.__main__ import main
 from trainer.datasets import DatasetError, SimulatedSet, read_ct_slices, read_set
-from trainer.fit import fit, load_network
+from trainer.fit import evened, fit, load_network
 from trainer.recipe import Recipe
 
 
@@ -84,6 +84,26 @@ def test_loss_falls_and_the_run_tells_what_it_is(run: Path, small_recipe: Recipe
     assert losses[-1] < losses[0]
     assert (run / "recipe.toml").read_text("utf-8") == small_recipe.text
     assert json.loads((run / "configuration.json").read_text())["pictures"] == {"iqgate-chest": 20}
+
+
+def test_rarely_met_scores_come_more_often() -> None:
+    scores = np.array([4.0] * 12 + [3.9] + [1.0] * 6 + [0.0], np.float32)
+    order = evened(scores, 4.0, 3)
+    came = np.bincount(order, minlength=20)
+    assert came.tolist() == [1] * 13 + [2] * 6 + [3]
+    assert evened(scores, 4.0, 1).tolist() == list(range(20))
+
+
+def test_a_run_goes_on_from_another_s_weights(
+    run: Path, data: SimulatedSet, small_recipe: Recipe, tmp_path: Path
+) -> None:
+    still = replace(small_recipe, fit=small_recipe.fit.model_copy(update={"learning_rate": 1e-12}))
+    network = fit(still, data, None, tmp_path / "run", start=run, stop_after=1)
+    earlier, _, _ = load_network(run)
+    for one, other in zip(network.parameters(), earlier.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    told = json.loads((tmp_path / "run" / "configuration.json").read_text())
+    assert told["started_from"]["pictures"] == {"iqgate-chest": 20}
 
 
 def test_resumed_run_equals_an_uninterrupted_one(
