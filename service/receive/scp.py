@@ -12,6 +12,7 @@ Statuses sent (PS3.4 B.2.3, GG.4.2):
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
@@ -21,8 +22,8 @@ from pydicom import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.dsutils import encode_file_meta
 from pynetdicom.pdu import P_DATA_TF
+from pynetdicom.pdu_primitives import A_RELEASE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from sqlalchemy.exc import DBAPIError
 
@@ -31,9 +32,11 @@ from service.config import Receive, Settings
 from service.errors import ObjectTooLarge, UnreadableObject
 from service.ledger import reception
 from service.ledger.database import Database
-from service.ledger.reception import Outcome, ReceivedObject
+from service.ledger.reception import Arrival, Outcome, ReceivedObject
 from service.ledger.wake import Wake
 from service.log import line
+from service.receive.committer import Committer
+from service.receive.part10 import file_head
 from service.receive.server import GuardedServer, start_server
 from service.receive.spool import Spool
 from service.sop_classes import ASSESSABLE, TRANSFER_SYNTAXES, class_name
@@ -46,7 +49,6 @@ DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 CLASS_NOT_SUPPORTED = 0x0122
 
-PREAMBLE = bytes(128) + b"DICM"
 MAX_FRAMES = 100_000
 _PREFERENCE = {uid: rank for rank, uid in enumerate(TRANSFER_SYNTAXES)}
 
@@ -66,9 +68,12 @@ class Reception:
         self.settings = settings
         self.database = database
         self.spool = spool
+        self.committer = Committer(database, settings.complete)
         self.wake = wake
         self.receiver = receiver
         self.clock = clock
+        self.ending = threading.Lock()
+        """Held while an association's beginning and end find out which of them came last."""
 
 
 def start(reception_: Reception) -> GuardedServer:
@@ -94,7 +99,8 @@ def start(reception_: Reception) -> GuardedServer:
         (evt.EVT_C_STORE, partial(handle_store, reception_=reception_)),
         (evt.EVT_RELEASED, partial(_on_end, reception_=reception_, end="released")),
         (evt.EVT_ABORTED, partial(_on_end, reception_=reception_, end="aborted")),
-        (evt.EVT_CONN_CLOSE, partial(_on_end, reception_=reception_, end="aborted")),
+        (evt.EVT_ACSE_RECV, _on_release_request),
+        (evt.EVT_CONN_CLOSE, partial(_on_close, reception_=reception_)),
     ]
     return start_server(ae, receive, handlers)
 
@@ -138,7 +144,7 @@ def limit_object_size(event: evt.Event, max_bytes: int) -> None:
             return
 
 
-def handle_store(event: evt.Event, reception_: Reception) -> Dataset:
+def handle_store(event: evt.Event, reception_: Reception) -> Dataset | int:
     """EVT_C_STORE: store durably, record, answer."""
     request = cast(C_STORE, event.request)
     dataset = cast(BytesIO, request.DataSet).getvalue()
@@ -164,10 +170,11 @@ def handle_store(event: evt.Event, reception_: Reception) -> Dataset:
             )
         )
         _count_refusal(reception_, status)
+    if not comment:
+        return status
     answer = Dataset()
     answer.Status = status
-    if comment:
-        answer.ErrorComment = comment[:64]
+    answer.ErrorComment = comment[:64]
     return answer
 
 
@@ -193,28 +200,25 @@ def _store(event: evt.Event, dataset: bytes, reception_: Reception) -> tuple[int
     frames = header.integer(ds, "NumberOfFrames") or 1
     if not 1 <= frames <= MAX_FRAMES:
         raise UnreadableObject(f"Number of Frames is {frames}")
-    meta = PREAMBLE + encode_file_meta(event.file_meta)
-    stored = reception_.spool.store(meta, dataset)
-    outcome = reception.record_object(
-        reception_.database,
-        ReceivedObject(
-            facts=facts,
-            patient_name=header.text(ds, "PatientName", 324),
-            patient_id=header.text(ds, "PatientID"),
-            study_date=header.text(ds, "StudyDate", 16),
-            sop_instance_uid=sop_instance_uid,
-            sop_class_uid=sop_class_uid,
-            transfer_syntax_uid=syntax,
-            instance_number=header.integer(ds, "InstanceNumber"),
-            frames=frames,
-            path=stored.path,
-            sha256=stored.sha256,
-            size_bytes=stored.size_bytes,
-            set_aside=set_aside,
-        ),
-        association_id=cast(Any, event.assoc).ledger_id,
-        complete=reception_.settings.complete,
-        now=reception_.clock(),
+    head = file_head(sop_class_uid, sop_instance_uid, syntax)
+    stored = reception_.spool.store(head, dataset)
+    received = ReceivedObject(
+        facts=facts,
+        patient_name=header.text(ds, "PatientName", 324),
+        patient_id=header.text(ds, "PatientID"),
+        study_date=header.text(ds, "StudyDate", 16),
+        sop_instance_uid=sop_instance_uid,
+        sop_class_uid=sop_class_uid,
+        transfer_syntax_uid=syntax,
+        instance_number=header.integer(ds, "InstanceNumber"),
+        frames=frames,
+        path=stored.path,
+        sha256=stored.sha256,
+        size_bytes=stored.size_bytes,
+        set_aside=set_aside,
+    )
+    outcome = reception_.committer.record(
+        Arrival(received, cast(Any, event.assoc).ledger_id, reception_.clock())
     )
     if outcome is not Outcome.REPEATED:
         reception_.wake.role("score")
@@ -243,27 +247,49 @@ def _on_established(event: evt.Event, reception_: Reception) -> None:
     association.ledger_id = None
     if all(context.abstract_syntax == Verification for context in association.accepted_contexts):
         return
-    association.ledger_id = reception.start_association(
+    association_id = reception.start_association(
         reception_.database,
         calling_ae_title=association.requestor.ae_title.strip(),
         address=association.requestor.address,
         receiver=reception_.receiver,
         now=reception_.clock(),
     )
+    with reception_.ending:
+        association.ledger_id = association_id
+        end = getattr(association, "how_it_ended", None)
+    if end is not None:  # by a peer faster than the ledger
+        _record_end(association, reception_, end)
+
+
+def _on_release_request(event: evt.Event) -> None:
+    if isinstance(cast(Any, event).primitive, A_RELEASE):
+        cast(Any, event.assoc).release_requested = True
+
+
+def _on_close(event: evt.Event, reception_: Reception) -> None:
+    """The connection closed. A peer may close it before the release it asked for is noted."""
+    released = getattr(event.assoc, "release_requested", False)
+    _on_end(event, reception_, "released" if released else "aborted")
 
 
 def _on_end(event: evt.Event, reception_: Reception, end: str) -> None:
-    """Record how the association ended; the first of release, abort and close to come counts."""
+    """Note how the association ended; the first of release, abort and close to come counts."""
     association: Any = event.assoc
-    association_id = getattr(association, "ledger_id", None)
-    if association_id is None:
-        return
-    association.ledger_id = None
+    with reception_.ending:
+        if getattr(association, "how_it_ended", None) is not None:
+            return
+        association.how_it_ended = end
+        known = getattr(association, "ledger_id", None) is not None
+    if known:
+        _record_end(association, reception_, end)
+
+
+def _record_end(association: Any, reception_: Reception, end: str) -> None:
     sender = reception_.settings.receive.senders.get(association.requestor.ae_title.strip())
     whole_series = sender is not None and sender.whole_series_on_one_association
     hastened = reception.end_association(
         reception_.database,
-        association_id,
+        association.ledger_id,
         end,
         settle_s=reception_.settings.complete.settle_s if whole_series else None,
         now=reception_.clock(),

@@ -16,6 +16,7 @@ from pynetdicom.transport import (
 )
 
 from service.config import Receive
+from service.receive.reactor import make_prompt
 
 PDU_HEADROOM_BYTES = 1024**2
 """An A-ASSOCIATE-RQ with 128 contexts is larger than a small maximum PDU; a PDU that claims more
@@ -54,6 +55,7 @@ class GuardedRequestHandler(RequestHandler):
         guarded = cast(GuardedSocket, association.dul.socket)
         guarded.__class__ = GuardedSocket
         guarded.max_bytes = max(self.ae.maximum_pdu_size, PDU_HEADROOM_BYTES)
+        make_prompt(association, guarded.max_bytes)
         return association
 
 

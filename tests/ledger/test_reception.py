@@ -100,10 +100,3 @@ def test_the_last_of_parallel_associations_settles_what_all_carried(database):
     assert not reception.end_association(database, one, "released", settle_s=2, now=11)
     assert reception.end_association(database, two, "released", settle_s=2, now=12)
     assert closes_at(database) == 14
-
-
-def test_associations_of_a_dead_receiver_are_lost(database):
-    start(database)
-    assert reception.end_lost_associations(database, receiver="host:1", now=5) == 0
-    assert reception.end_lost_associations(database, receiver="host:2", now=5) == 1
-    assert rows(database, "SELECT ended_at, end FROM association") == [(5.0, "lost")]
