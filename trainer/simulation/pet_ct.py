@@ -6,6 +6,7 @@ a capture is done to the fused picture. Recipes list degradations in the order t
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from trainer import phantom_pet
 from trainer.datasets.dicom_pet import AIR_HU, Grid, PetCtSlice, on_grid, read_pet_ct_slices
 from trainer.degradations import ARTEFACTS, degrade
 from trainer.degradations.compression import colour_jpeg
+from trainer.degradations.point_spread import gaussian
 from trainer.recipe import Recipe, Source
 from trainer.simulation.case import Case
 
@@ -36,16 +38,19 @@ DISPLAYS = {
 }
 """What readers change: factor on the SUV drawn white-hot; added to the CT's share, level, width."""
 
-FIELDS = {"native": 1.0, "wide": 1.35, "tight": 0.8}
+FIELDS = {"native": 1.0, "wide": 1.35, "tight": 0.8, "tighter": 0.65}
 """Field of view, as a factor on the CT's own."""
+
+GRAINS = {"own": (0.0, 0.0), "fine": (12.0, 1.2), "coarse": (12.0, 2.1), "heavy": (22.0, 1.4)}
+"""Noise of another scanner's CT, a clean one's too: HU, width of a grain in pixels."""
 
 
 @dataclass(frozen=True)
 class PetCtSubject:
     """A clean pair of slices, with the photons of the CT's own exposure.
 
-    A case's options: `display` (DISPLAYS), `field` (FIELDS), and `stored`: `drawn` as the gate
-    draws it, or `jpeg` of best quality, as archived captures are.
+    A case's options: `display` (DISPLAYS), `field` (FIELDS), `grain` (GRAINS), and `stored`:
+    `drawn` as the gate draws it, or `jpeg` of best quality, as archived captures are.
     """
 
     clean: PetCtSlice
@@ -99,13 +104,13 @@ class PetCtSubject:
     def _fused(self, hu: Float, suv: Float, case: Case, recipe: Recipe) -> Float:
         assert isinstance(recipe.render, PetCtFused)
         render, own = recipe.render, self.clean.ct
-        top, share, level, width = DISPLAYS[case.options.get("display", "standard")]
+        top, share, level, wider = DISPLAYS[case.options.get("display", "standard")]
         render = replace(
             render,
             suv_top=render.suv_top * top,
             ct_weight=min(max(render.ct_weight + share, 0.0), 1.0),
             window_center_hu=render.window_center_hu + level,
-            window_width_hu=render.window_width_hu + width,
+            window_width_hu=render.window_width_hu + wider,
         )
         factor = FIELDS[case.options.get("field", "native")]
         if factor != 1:
@@ -117,7 +122,17 @@ class PetCtSubject:
                 own.y_mm - grown * (rows - 1),
             )
             hu, own = on_grid(hu, own, wanted, hu.shape, outside=AIR_HU), wanted
+        noise_hu, width = GRAINS[case.options.get("grain", "own")]
+        if noise_hu:
+            hu = hu + np.float32(noise_hu) * self._grain(hu.shape, width)
         return render.draw(hu, on_grid(suv, self.clean.pet, own, hu.shape))
+
+    def _grain(self, shape: tuple[int, ...], width: float) -> Float:
+        """Noise `[H, W]` of standard deviation 1, the same at every call: a clean picture and a
+        worse one of it must have it alike."""
+        rng = np.random.default_rng(zlib.crc32(f"{self.source}/{self.name}".encode()))
+        noise = gaussian(rng.standard_normal(shape).astype(np.float32), width)
+        return np.asarray(noise / noise.std(), np.float32)
 
     def _geometry(self, name: str, grid: Grid) -> dict[str, object]:
         known: dict[str, object] = {
