@@ -211,13 +211,15 @@ def series_facts(ds: Dataset) -> SeriesFacts:
 
 
 def _age_years(ds: Dataset) -> float | None:
-    """Patient's Age (PS3.5 AS), else from birth date and study date."""
+    """Patient's Age (PS3.5 AS, its leading zeros not insisted on), else from birth date and study
+    date. Equal dates are what de-identification leaves, not a newborn, whose age is stated."""
     stated = text(ds, "PatientAge")
     per_year = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
-    if len(stated) == 4 and stated[:3].isdigit() and stated[3].upper() in per_year:
-        return int(stated[:3]) / per_year[stated[3].upper()]
+    count, unit = stated[:-1], stated[-1:].upper()
+    if count.isdigit() and len(count) <= 3 and unit in per_year:
+        return int(count) / per_year[unit]
     born, studied = _date(text(ds, "PatientBirthDate")), _date(text(ds, "StudyDate"))
-    if born is None or studied is None or studied < born:
+    if born is None or studied is None or studied <= born:
         return None
     return (studied - born).days / 365.25
 

@@ -167,7 +167,12 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
     ),
     _terms("localizer", "a localizer", LOCALIZER),
     _terms("mip", "a maximum or minimum intensity projection", MIP),
-    _terms("mpr", "a multiplanar reformat", MPR),
+    Exclusion(
+        "mpr",
+        "a multiplanar reformat",
+        # ORIGINAL\PRIMARY\MPR marks what a 3D acquisition itself was cut into
+        lambda one: one.says(MPR) and one.image_type[:1] != ("ORIGINAL",),
+    ),
     _terms("rendering", "a volume or surface rendering", RENDERING),
     _terms("screen", "a screen capture or dose page", SCREEN),
     _terms("subtraction", "a subtraction", SUBTRACTION),

@@ -104,6 +104,19 @@ def test_a_code_stream_cut_short_is_refused(tmp_path, syntax):
         decode(path)
 
 
+@pytest.mark.parametrize("padding", [b"", b"\0", b"\x35", b"\0\0\0"])
+def test_padding_after_the_end_of_a_code_stream_is_no_fault(tmp_path, padding):
+    """Encoders pad to even length, not all of them with zero."""
+    from pydicom.encaps import get_frame
+
+    ds = compressed(JPEG2000Lossless)
+    stream = get_frame(ds.PixelData, 0, number_of_frames=1)
+    end = stream.rindex(b"\xff\xd9") + 2
+    ds.PixelData = encapsulate([stream[:end] + padding])
+    (path,) = write(tmp_path, ds)
+    assert decode(path).shape == (128, 128)
+
+
 def test_rle_cut_short_is_refused(tmp_path):
     from pydicom.encaps import get_frame
 

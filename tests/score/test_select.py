@@ -131,6 +131,7 @@ def test_every_row_of_the_table_is_tested():
         {**MR, **image_type("DERIVED", "PRIMARY", "DIFFUSION", "TRACEW")},
         {**MR, **image_type("DERIVED", "PRIMARY", "DIXON", "WATER")},
         {**MR, **image_type("DERIVED", "PRIMARY", "OTHER", "LOSSY")},
+        {**MR, **image_type("ORIGINAL", "PRIMARY", "MPR")},
         {
             "SOPClassUID": EnhancedCTImageStorage,
             **image_type("ORIGINAL", "PRIMARY", "VOLUME", "NONE"),
