@@ -36,6 +36,7 @@ from service.ledger.reception import Arrival, Outcome, ReceivedObject
 from service.ledger.wake import Wake
 from service.log import line
 from service.receive.committer import Committer
+from service.receive.origin import Origins
 from service.receive.part10 import file_head
 from service.receive.server import GuardedServer, start_server
 from service.receive.spool import Spool
@@ -68,6 +69,7 @@ class Reception:
         self.settings = settings
         self.database = database
         self.spool = spool
+        self.origins = Origins()
         self.committer = Committer(database, settings.complete)
         self.wake = wake
         self.receiver = receiver
@@ -194,19 +196,17 @@ def _store(event: evt.Event, dataset: bytes, reception_: Reception) -> tuple[int
     set_aside = reason_to_set_aside(sop_class_uid)
     if set_aside is not None and receive.other_objects == "refuse":
         return CLASS_NOT_SUPPORTED, f"{class_name(sop_class_uid)} is not taken here"
-    facts = header.series_facts(ds)
-    if not facts.study_instance_uid or not facts.series_instance_uid:
-        raise UnreadableObject("Study or Series Instance UID is missing")
+    origin = reception_.origins.of(ds)
     frames = header.integer(ds, "NumberOfFrames") or 1
     if not 1 <= frames <= MAX_FRAMES:
         raise UnreadableObject(f"Number of Frames is {frames}")
     head = file_head(sop_class_uid, sop_instance_uid, syntax)
     stored = reception_.spool.store(head, dataset)
     received = ReceivedObject(
-        facts=facts,
-        patient_name=header.text(ds, "PatientName", 324),
-        patient_id=header.text(ds, "PatientID"),
-        study_date=header.text(ds, "StudyDate", 16),
+        facts=origin.facts,
+        patient_name=origin.patient_name,
+        patient_id=origin.patient_id,
+        study_date=origin.study_date,
         sop_instance_uid=sop_instance_uid,
         sop_class_uid=sop_class_uid,
         transfer_syntax_uid=syntax,
@@ -222,7 +222,7 @@ def _store(event: evt.Event, dataset: bytes, reception_: Reception) -> tuple[int
     )
     if outcome is not Outcome.REPEATED:
         reception_.wake.role("score")
-        if facts.modality == "PT":
+        if origin.facts.modality == "PT":
             reception_.wake.role("conclude")  # which finds its CT first
     return SUCCESS, ""
 

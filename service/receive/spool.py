@@ -50,7 +50,8 @@ class Spool:
         stored = SpooledFile(relative, sha256, len(head) + len(dataset))
         final = self.root / relative
         folder = final.parent
-        folder.mkdir(exist_ok=True)
+        if folder not in self._durable_folders:
+            folder.mkdir(exist_ok=True)
         descriptor = _open_if_whole(final, dataset)
         if descriptor is None:
             descriptor = self._write(final, head, dataset)
