@@ -1,10 +1,12 @@
 """Ingest: images a second into the gate, DCMTK storescp and Orthanc, same sender, same run.
 
-    python benchmarks/ingest.py [--rounds 5] [--images 300] [--associations 1 4] [--json FILE]
+    python benchmarks/ingest.py [--rounds 5] [--images 400] [--associations 1 4 8]
+                                [--processes 1 2] [--json FILE]
 
-The sender is DCMTK's storescu, one process an association. The gate's receive role and Orthanc
-(SyncStorageArea on) acknowledge durable images; storescp --fork does not fsync and is the ceiling.
-Receivers take turns within each round, so that a busy moment hits all; medians are of rounds.
+The sender is DCMTK's storescu, one process an association. The gate's receive role (with each
+number of receiving processes that is asked for) and Orthanc (SyncStorageArea on) acknowledge
+durable images; storescp --fork does not fsync and is the ceiling. Receivers take turns within each
+round, so that a busy moment hits all; medians are of rounds.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +38,9 @@ READY_S = 30.0
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=300, help="images a round and receiver")
-    parser.add_argument("--associations", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--images", type=int, default=400, help="images a round and receiver")
+    parser.add_argument("--associations", type=int, nargs="+", default=[1, 4, 8])
+    parser.add_argument("--processes", type=int, nargs="+", default=[1], help="of the gate")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
     for tool in ("storescu", "storescp"):
@@ -47,12 +51,13 @@ def main() -> int:
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         receivers = {
-            name: stack.enter_context(start(work / name.split(",")[0].replace(" ", "-")))
-            for name, start in available().items()
+            name: stack.enter_context(start(work / name.replace(" ", "-")))
+            for name, start in available(arguments.processes).items()
         }
         for number in range(arguments.rounds):
             for associations in arguments.associations:
-                for name, port in receivers.items():
+                order = list(receivers.items())
+                for name, port in order[number % len(order) :] + order[: number % len(order)]:
                     folder = work / f"{number}-{associations}-{port}"
                     parts = slices(folder, arguments.images, associations)
                     rate = arguments.images / send(port, parts)
@@ -65,9 +70,13 @@ def main() -> int:
     return 0
 
 
-def available() -> dict[str, Callable[[Path], object]]:
-    """The receivers that can be started here."""
-    found: dict[str, Callable[[Path], object]] = {GATE: gate, STORESCP: storescp}
+Start = Callable[[Path], AbstractContextManager[int]]
+
+
+def available(processes: list[int]) -> dict[str, Start]:
+    """The receivers that can be started here; each yields its port."""
+    found: dict[str, Start] = {f"{GATE}, processes {n}": partial(gate, n) for n in processes}
+    found[STORESCP] = storescp
     if orthanc_path() is not None:
         found[ORTHANC] = orthanc
     return found
@@ -129,14 +138,20 @@ def send(port: int, parts: list[list[Path]]) -> float:
 
 
 @contextmanager
-def gate(folder: Path) -> Iterator[int]:
+def gate(processes: int, folder: Path) -> Iterator[int]:
     """The receive role alone, durable as always."""
     folder.mkdir(parents=True)
     port = free_port()
     config = folder / "iqgate.toml"
-    config.write_text(f'mode = "shadow"\ndata_dir = "data"\n[receive]\nport = {port}\n')
+    config.write_text(
+        f'mode = "shadow"\ndata_dir = "data"\n[receive]\nport = {port}\nprocesses = {processes}\n'
+    )
     command = [sys.executable, "-m", "service", "receive", "--config", str(config)]
-    with running(command, folder, port):
+    upgrade = [sys.executable, "-m", "service", "db", "upgrade", "--config", str(config)]
+    subprocess.run(upgrade, check=True)
+    with ExitStack() as stack:
+        for _ in range(processes):
+            stack.enter_context(running(command, folder, port))
         yield port
 
 

@@ -51,6 +51,9 @@ class Receive(_Section):
     ae_title: AeTitle = "IQGATE"
     host: str = "127.0.0.1"
     port: Port = 11112
+    processes: Count = 1
+    """Receiving processes that `iqgate serve` starts on the port. The kernel deals connections out
+    among them; the limits on associations below are each process's own."""
     calling_ae_titles: tuple[AeTitle, ...] = ()
     """Who may call; empty: anyone whose address is allowed."""
     addresses: tuple[str, ...] = ("127.0.0.0/8", "::1/128")

@@ -42,7 +42,11 @@ def serve(settings: Settings, config: Path | None) -> int:
     _announce(settings)
     stopped = threading.Event()
     stop_on_signal(stopped.set)
-    children = [_start(role, config) for role in ROLES]
+    children = [
+        _start(role, config)
+        for role in ROLES
+        for _ in range(settings.receive.processes if role == "receive" else 1)
+    ]
     status = 0
     while not stopped.wait(0.2):
         for child in children:

@@ -66,6 +66,12 @@ class GuardedServer(ThreadedAssociationServer):
     request_queue_size = 128
     daemon_threads = True
 
+    def server_bind(self) -> None:
+        """Bind, sharing the port with sibling processes where there are to be any."""
+        if self.receive.processes > 1:
+            cast(socket.socket, self.socket).setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        super().server_bind()
+
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether this connection may go on (`socketserver` closes it otherwise)."""
         address = ipaddress.ip_address(client_address[0])
@@ -98,15 +104,18 @@ class GuardedServer(ThreadedAssociationServer):
 
 def start_server(ae: AE, receive: Receive, handlers: list[Any]) -> GuardedServer:
     """Bind and serve in a thread. Raises OSError when the port cannot be had."""
-    server = cast(
+
+    class Server(GuardedServer):
+        pass
+
+    Server.receive = receive  # its constructor binds already
+    return cast(
         GuardedServer,
         ae.make_server(
             (receive.host, receive.port),
             ae_title=receive.ae_title,
             evt_handlers=handlers,
-            server_class=GuardedServer,
+            server_class=Server,
             request_handler=GuardedRequestHandler,
         ),
     )
-    server.receive = receive
-    return server
