@@ -162,12 +162,14 @@ def _describe(
     counts: dict[str, int] = {}
     for entry in train.entries:
         counts[entry.source] = counts.get(entry.source, 0) + 1
+    earlier = None if start is None else _configuration(start)
     configuration = {
         "without": without,
-        "started_from": None if start is None else _configuration(start),
+        "started_from": earlier,
         "pictures": counts,
         "slices": len({(entry.source, entry.slice) for entry in train.entries}),
-        "weights": weights.as_tables(records),
+        # what the earlier run started from is in these weights still
+        "weights": earlier["weights"] if earlier else weights.as_tables(records),
         "torch": torch.__version__,
         "lightning_fabric": version("lightning-fabric"),
     }

@@ -11,13 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SHARPNESS = 4.0
-"""Exponent of the expectation around the peak.
-
-q⁴ of a Gaussian q is a Gaussian of the same centre and half the width: the expectation follows
-the peak, is hardly pulled by a second one, and unlike an argmax moves smoothly with its input.
-"""
-
 
 def points(count: int, highest: float) -> Tensor:
     """The scores `[N]` that the points stand for, 0…M."""
@@ -39,8 +32,13 @@ def peak_score(logits: Tensor, highest: float) -> Tensor:
 
 
 def expected_score(logits: Tensor, scores: Tensor) -> Tensor:
-    """The score `[B]` by the expectation around the peak, averaged over K vectors `[B, K, N]`."""
-    return ((logits * SHARPNESS).softmax(dim=-1) * scores).sum(dim=-1).mean(dim=-1)
+    """The score `[B]` by expectation, averaged over K vectors `[B, K, N]`.
+
+    Unlike an argmax it moves smoothly with its input, and it tells slightly damaged pictures
+    apart while the peak of all of them still stands at the top of the scale. A Gaussian that the
+    scale's end cuts off has its expectation within: 4 is told as 3.86, 0 as 0.14.
+    """
+    return (logits.softmax(dim=-1) * scores).sum(dim=-1).mean(dim=-1)
 
 
 def spread(logits: Tensor, scores: Tensor) -> Tensor:

