@@ -51,10 +51,11 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=1, help="receiving processes")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
+    count = int(arguments.rate * arguments.seconds / arguments.senders)
+    with tempfile.TemporaryDirectory() as name:
+        sample = phantom(Path(name))
+    series = [bodies(sample, count) for _ in range(arguments.senders)]
     with tempfile.TemporaryDirectory() as name, gate(Path(name), arguments.processes) as port:
-        sample = phantom(Path(name) / "sample")
-        count = int(arguments.rate * arguments.seconds / arguments.senders)
-        series = [bodies(sample, count) for _ in range(arguments.senders)]
         waits: list[float] = []
         interval_s = arguments.senders / arguments.rate
         senders = [
@@ -113,7 +114,8 @@ def ready(http_port: int) -> bool:
 
 
 def phantom(folder: Path) -> list[Dataset]:
-    subprocess.run([sys.executable, "-m", "trainer", "phantom", str(folder)], check=True)
+    command = [sys.executable, "-m", "trainer", "phantom", str(folder), "--slices", "6"]
+    subprocess.run(command, check=True)
     return [dcmread(path) for path in sorted(folder.rglob("*.dcm"))]
 
 
