@@ -60,6 +60,7 @@ def main() -> int:
                 for name, port in order[number % len(order) :] + order[: number % len(order)]:
                     folder = work / f"{number}-{associations}-{port}"
                     parts = slices(folder, arguments.images, associations)
+                    os.sync()  # what was written before is not this receiver's to flush
                     rate = arguments.images / send(port, parts)
                     rates.setdefault(f"{name}|{associations}", []).append(rate)
                     shutil.rmtree(folder)

@@ -18,9 +18,11 @@ from typing import Any, cast
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_primitives import C_STORE, DimsePrimitiveType
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_items import PresentationDataValueItem
+from pynetdicom.pdu_primitives import P_DATA
 
 LOOK_S = 0.05
 """Timers, and threads told to end, are looked at this often while nothing happens."""
@@ -28,6 +30,7 @@ LOOK_S = 0.05
 _P_DATA = 0x04
 _HEADER = struct.Struct(">BBL")
 _ITEM = struct.Struct(">LB")
+_COMMAND_US = struct.Struct("<HHLH")
 
 
 class SignallingQueue(queue.Queue[Any]):
@@ -81,6 +84,43 @@ class PromptMessages(DIMSEServiceProvider):
             return self.msg_queue.get(timeout=LOOK_S)
         except queue.Empty:
             return None, None
+
+    def send_msg(self, primitive: DimsePrimitiveType, context_id: int) -> None:
+        """Send a message; a plain answer to a C-STORE is written by hand, ten times as fast."""
+        plain = (
+            isinstance(primitive, C_STORE)
+            and primitive.MessageIDBeingRespondedTo is not None
+            and getattr(primitive, "ErrorComment", None) is None
+            and getattr(primitive, "OffendingElement", None) is None
+        )
+        if not plain:
+            super().send_msg(primitive, context_id)
+            return
+        data = P_DATA()
+        command = b"\x03" + store_answer(cast(C_STORE, primitive))
+        data.presentation_data_value_list.append((context_id, command))
+        self.dul.send_pdu(data)
+
+
+def store_answer(answer: C_STORE) -> bytes:
+    """The command set of a C-STORE-RSP (PS3.7 9.3.1.2), in Implicit VR Little Endian."""
+    elements = b"".join(
+        (
+            _command_uid(0x0002, answer.AffectedSOPClassUID),
+            _COMMAND_US.pack(0, 0x0100, 2, 0x8001),
+            _COMMAND_US.pack(0, 0x0120, 2, answer.MessageIDBeingRespondedTo),
+            _COMMAND_US.pack(0, 0x0800, 2, 0x0101),  # no dataset
+            _COMMAND_US.pack(0, 0x0900, 2, answer.Status),
+            _command_uid(0x1000, answer.AffectedSOPInstanceUID),
+        )
+    )
+    return struct.pack("<HHLL", 0, 0, 4, len(elements)) + elements
+
+
+def _command_uid(element: int, uid: str | None) -> bytes:
+    value = (uid or "").encode("ascii")
+    value += b"\0" * (len(value) % 2)
+    return struct.pack("<HHL", 0, element, len(value)) + value
 
 
 class PromptUpperLayer(DULServiceProvider):

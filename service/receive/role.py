@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -40,6 +41,9 @@ def run(settings: Settings) -> None:
     serving.start()
     heart.ready(f"{settings.receive.ae_title} on {settings.receive.host}:{settings.receive.port}")
     log.info(line("receiving", ae_title=settings.receive.ae_title, port=settings.receive.port))
+    # what is there now stays: a full collection, every few seconds, need not look at it again
+    gc.collect()
+    gc.freeze()
     beats = 0
     while not stopped.wait(Heart.INTERVAL_S):
         heart.beat()

@@ -142,7 +142,7 @@ def limit_object_size(event: evt.Event, max_bytes: int) -> None:
         association.object_bytes = getattr(association, "object_bytes", 0) + len(data)
         if association.object_bytes > max_bytes:
             log.warning(line("object-too-large", max_object_bytes=max_bytes, action="abort"))
-            association.abort()
+            association.abort(block=False)  # in the upper layer's own thread
             return
 
 
