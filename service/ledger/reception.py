@@ -49,6 +49,16 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What every object of a series has in common."""
+
+    facts: SeriesFacts
+    patient_name: str
+    patient_id: str
+    study_date: str
+
+
+@dataclass(frozen=True)
 class ReceivedObject:
     """An object whose bytes are durable. `set_aside` says why it will never be assessed."""
 

@@ -8,29 +8,18 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
 
 from pydicom import Dataset
 
 from service import header
 from service.errors import UnreadableObject
-from service.judge.evidence import SeriesFacts
+from service.ledger.reception import Origin
 
 REMEMBERED = 512
 """Series; each takes about a kilobyte."""
 
 _KEY = ("StudyInstanceUID", "SeriesInstanceUID", "Modality")
 _Key = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What every object of a series has in common."""
-
-    facts: SeriesFacts
-    patient_name: str
-    patient_id: str
-    study_date: str
 
 
 class Origins:
