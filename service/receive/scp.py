@@ -183,6 +183,8 @@ def handle_store(event: evt.Event, reception_: Reception) -> Dataset | int:
 def _store(event: evt.Event, dataset: bytes, reception_: Reception) -> tuple[int, str]:
     """Store and record one object; the C-STORE status and a comment where it is not success."""
     receive = reception_.settings.receive
+    if len(dataset) > receive.max_object_bytes:  # whole within the PDU that was one too many
+        return OUT_OF_RESOURCES, "the object is over the limit"
     if reception_.spool.free_bytes() - len(dataset) < receive.disk_reserve_bytes:
         return OUT_OF_RESOURCES, "the disk nears its reserve"
     request = cast(C_STORE, event.request)
