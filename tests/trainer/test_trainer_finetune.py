@@ -62,7 +62,7 @@ def test_a_site_has_its_bundle_its_figures_and_its_gain(
     out = tmp_path / "out"
     status = main([
         "finetune", "--bundle", str(BUNDLE), "--data", str(scored), "--group", "patient",
-        "--out", str(out), "--epochs", "2", "--learning-rate", "3e-4", "--threads", "1",
+        "--out", str(out), "--epochs", "6", "--learning-rate", "3e-5", "--threads", "1",
     ])  # fmt: skip
     assert status == 0
     said = capsys.readouterr().out
