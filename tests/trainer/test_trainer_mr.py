@@ -177,7 +177,7 @@ def test_held_out_blocks_lie_a_gap_from_what_is_trained_on(
     for name, held_out, trained in (
         ("prostatex-0207-t2-tra", 5, 10),
         ("prostatex-0207-dce", 4, 7),
-        ("prostatex-0207-t2-sag", 8, 6),
+        ("prostatex-0207-t2-sag", 19, 0),
     ):
         source = mr_recipe.source(name)
         out = [one.z_mm for one in subjects(source, mr_recipe, clinical_data, "held-out")]
