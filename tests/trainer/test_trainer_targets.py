@@ -62,7 +62,7 @@ def test_noise_at_its_worst_is_scored_low_in_its_own_window(
         worst[reading] = targets.score(targets.measure(noisy, clean, names), recipe.targets)
     assert worst["soft"] < 2
     # a wider window shows less of the same noise
-    assert worst["soft"] < worst["lung"] < worst["bone"] < 3
+    assert worst["soft"] < worst["lung"] < worst["bone"] < 3.5
 
 
 def test_lines_between_knots_rising_and_falling() -> None:
@@ -75,7 +75,7 @@ def test_lines_between_knots_rising_and_falling() -> None:
 
 def test_unknown_metric_is_named() -> None:
     picture = np.zeros((1, 64, 64), np.float32)
-    with pytest.raises(ValueError, match=r"\['psnr'\]; known: gmsd"):
+    with pytest.raises(ValueError, match=r"\['psnr'\]; known: .*gmsd"):
         targets.measure(picture, picture, ["psnr"])
 
 
