@@ -18,7 +18,7 @@ from tests.receive.raw import send_file
 from tests.waiting import wait_for
 from tests.whole.test_to_pacs import QUICK
 
-SCORED = {"CT0012", "CTImage", "SignedCT", "6_1", "MOVEKNEE", "mr_brucker"}
+SCORED = {"CT0012", "CTImage", "SignedCT", "6_1", "MOVEKNEE", "mr_brucker", "ISO_IR13"}
 """Name beginnings of the hostile files that are readable: CT slices and MR objects."""
 
 
