@@ -26,29 +26,18 @@ from trainer.datasets import CleanSlice, read_ct_slices
 from trainer.degradations import ARTEFACTS, degrade
 from trainer.recipe import Recipe, Source
 from trainer.simulation.case import Case
+from trainer.simulation.subject import OfCleanSlice, of_folders
 
 OWN = "own"
 
 
 @dataclass(frozen=True)
-class CtSubject:
+class CtSubject(OfCleanSlice):
     """A clean slice, with the photons of its own exposure."""
 
     clean: CleanSlice
     incident_photons: float
     _last: list[_Degraded] = field(default_factory=list, repr=False, compare=False)
-
-    @property
-    def source(self) -> str:
-        return self.clean.source
-
-    @property
-    def name(self) -> str:
-        return self.clean.name
-
-    @property
-    def z_mm(self) -> float:
-        return self.clean.z_mm
 
     def draw(self, case: Case, recipe: Recipe, rng: np.random.Generator) -> Float:
         assert isinstance(recipe.render, CtWindow)
@@ -122,13 +111,6 @@ def ct_subjects(source: Source, recipe: Recipe, root: Path | None) -> Iterator[C
             source.name, recipe.simulation.phantom_slices, recipe.simulation.seed
         )
     else:
-        slices = _of_folders(source, root)
+        slices = of_folders(source, root, read_ct_slices)
     for clean in slices:
         yield CtSubject(clean, clean.incident_photons or source.incident_photons)
-
-
-def _of_folders(source: Source, root: Path | None) -> Iterator[CleanSlice]:
-    if root is None:
-        raise ValueError(f"source {source.name} reads DICOM folders: give their root with --root")
-    for name in source.folders:
-        yield from read_ct_slices(root / name, source.name)

@@ -25,6 +25,7 @@ from trainer.degradations import ARTEFACTS, degrade
 from trainer.degradations.kspace import lines, to_kspace, to_magnitude
 from trainer.recipe import Recipe, Source
 from trainer.simulation.case import Case
+from trainer.simulation.subject import OfCleanSlice
 
 ACQUIRED = "acquired"
 
@@ -132,22 +133,10 @@ NAMED: dict[str, Appearance] = {
 
 
 @dataclass(frozen=True)
-class MrSubject:
+class MrSubject(OfCleanSlice):
     """A clean slice. A case's options: `appearance`, a named one or a number that seeds another."""
 
     clean: MrSlice
-
-    @property
-    def source(self) -> str:
-        return self.clean.source
-
-    @property
-    def name(self) -> str:
-        return self.clean.name
-
-    @property
-    def z_mm(self) -> float:
-        return self.clean.z_mm
 
     def draw(self, case: Case, recipe: Recipe, rng: np.random.Generator) -> Float:
         signal, scale = self.degraded(case, recipe, rng)

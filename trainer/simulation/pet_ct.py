@@ -21,6 +21,7 @@ from trainer.degradations.compression import colour_jpeg
 from trainer.degradations.point_spread import gaussian
 from trainer.recipe import Recipe, Source
 from trainer.simulation.case import Case
+from trainer.simulation.subject import OfCleanSlice, of_folders
 
 COLOUR_JPEG = "colour_jpeg"
 """Not of the registry, for it takes all three channels at once."""
@@ -46,7 +47,7 @@ GRAINS = {"own": (0.0, 0.0), "fine": (12.0, 1.2), "coarse": (12.0, 2.1), "heavy"
 
 
 @dataclass(frozen=True)
-class PetCtSubject:
+class PetCtSubject(OfCleanSlice):
     """A clean pair of slices, with the photons of the CT's own exposure.
 
     A case's options: `display` (DISPLAYS), `field` (FIELDS), `grain` (GRAINS), and `stored`:
@@ -55,18 +56,6 @@ class PetCtSubject:
 
     clean: PetCtSlice
     incident_photons: float
-
-    @property
-    def source(self) -> str:
-        return self.clean.source
-
-    @property
-    def name(self) -> str:
-        return self.clean.name
-
-    @property
-    def z_mm(self) -> float:
-        return self.clean.z_mm
 
     def degraded(
         self, parts: Iterable[tuple[str, float]], rng: np.random.Generator
@@ -155,13 +144,6 @@ def pet_ct_subjects(source: Source, recipe: Recipe, root: Path | None) -> Iterat
             source.name, recipe.simulation.phantom_slices, recipe.simulation.seed
         )
     else:
-        slices = _of_folders(source, root)
+        slices = of_folders(source, root, read_pet_ct_slices)
     for clean in slices:
         yield PetCtSubject(clean, clean.incident_photons or source.incident_photons)
-
-
-def _of_folders(source: Source, root: Path | None) -> Iterator[PetCtSlice]:
-    if root is None:
-        raise ValueError(f"source {source.name} reads DICOM folders: give their root with --root")
-    for name in source.folders:
-        yield from read_pet_ct_slices(root / name, source.name)
