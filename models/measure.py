@@ -22,9 +22,7 @@ def soft_tissue_noise_hu(hu: npt.NDArray[np.float32]) -> float | None:
     8×8 pixels on a half-overlapping grid; soft tissue is judged by the block's mean, so heavy
     noise does not empty the sample. A plane is taken out of each block: shading is not noise.
     """
-    deviations = np.concatenate(
-        [_block_deviations(hu[top:, left:]) for top in (0, 4) for left in (0, 4)]
-    )
+    deviations = _block_deviations(hu)
     if deviations.size < FEWEST_BLOCKS:
         return None
     counts, edges = np.histogram(
@@ -58,20 +56,45 @@ def foreground_snr(signal: npt.NDArray[np.float32], level: float) -> float | Non
 
 
 def _block_deviations(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    rows, columns = (side // BLOCK_PIXELS for side in hu.shape)
-    if not rows or not columns:
+    """Deviations from a plane in every block of soft tissue of the half-overlapping grid.
+
+    Blocks are four cells each, and a cell's sums are added up once for the blocks that share it.
+    """
+    side = BLOCK_PIXELS // 2
+    rows, columns = (length // side for length in hu.shape)
+    if rows < 2 or columns < 2:
         return np.empty(0, np.float32)
-    blocks = hu[: rows * BLOCK_PIXELS, : columns * BLOCK_PIXELS].reshape(
-        rows, BLOCK_PIXELS, columns, BLOCK_PIXELS
-    )
-    means = blocks.mean(axis=(1, 3))
+    # about the middle of soft tissue, so that squares lose nothing in single precision
+    about = hu[: rows * side, : columns * side] - np.float32(sum(SOFT_TISSUE_HU) / 2)
+    place = np.arange(side, dtype=np.float32) - (side - 1) / 2
+    weights = np.stack([np.ones(side, np.float32), place], axis=1)
+    across_cell = about.reshape(-1, side) @ weights  # sum and first moment of each cell's rows
+    by_row = across_cell.reshape(rows, side, columns, 2)
+    total = by_row[..., 0].sum(axis=1)
+    across = by_row[..., 1].sum(axis=1)
+    down = np.einsum("rsc,s->rc", by_row[..., 0], place)
+    squares = np.square(about).reshape(-1, side) @ weights[:, 0]
+    square = squares.reshape(rows, side, columns).sum(axis=1)
+    sums, squared = _blocks(total), _blocks(square)
+    means = sums / BLOCK_PIXELS**2 + sum(SOFT_TISSUE_HU) / 2
     soft = (means > SOFT_TISSUE_HU[0]) & (means < SOFT_TISSUE_HU[1])
-    tissue = blocks.transpose(0, 2, 1, 3)[soft]
-    tissue -= tissue.mean(axis=(1, 2), keepdims=True)
+    # a cell's middle lies half a cell off its block's
+    upper, lower = total[:, :-1] + total[:, 1:], total[:-1] + total[1:]
+    offset = np.float32(side / 2)
+    down_block = _blocks(down) + offset * (upper[1:] - upper[:-1])
+    across_block = _blocks(across) + offset * (lower[:, 1:] - lower[:, :-1])
     # what a plane explains is shading, not noise
-    place = np.arange(BLOCK_PIXELS, dtype=np.float32) - (BLOCK_PIXELS - 1) / 2
-    spread = BLOCK_PIXELS * float(place @ place)
-    down, across = tissue.sum(axis=2) @ place, tissue.sum(axis=1) @ place
-    squares = np.square(tissue).sum(axis=(1, 2)) - (np.square(down) + np.square(across)) / spread
-    freedom = BLOCK_PIXELS**2 - 3
-    return np.asarray(np.sqrt(np.maximum(squares, 0.0) / freedom), np.float32)
+    whole = np.arange(BLOCK_PIXELS) - (BLOCK_PIXELS - 1) / 2
+    spread = BLOCK_PIXELS * float(whole @ whole)
+    left = (
+        squared[soft]
+        - np.square(sums[soft]) / BLOCK_PIXELS**2
+        - (np.square(down_block[soft]) + np.square(across_block[soft])) / spread
+    )
+    return np.asarray(np.sqrt(np.maximum(left, 0.0) / (BLOCK_PIXELS**2 - 3)), np.float32)
+
+
+def _blocks(cells: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Sums over 2×2 neighbouring cells."""
+    strips = cells[1:] + cells[:-1]
+    return np.asarray(strips[:, 1:] + strips[:, :-1])

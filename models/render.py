@@ -207,17 +207,29 @@ def resize(image: Float, rows: int, columns: int) -> Float:
     """
     if image.shape == (rows, columns):
         return np.ascontiguousarray(image, np.float32)
-    down = _resampling_matrix(image.shape[0], rows)
-    across = _resampling_matrix(image.shape[1], columns)
-    return np.asarray(down @ image.astype(np.float32, copy=False) @ across.T, np.float32)
+    down = _resampled(image.astype(np.float32, copy=False), rows)
+    return np.ascontiguousarray(_resampled(np.ascontiguousarray(down.T), columns).T)
+
+
+def _resampled(image: Float, rows: int) -> Float:
+    """`[H, W]` to `[rows, W]`."""
+    places, weights = _taps(image.shape[0], rows)
+    result = image[places[0]] * weights[0][:, None]
+    for place, weight in zip(places[1:], weights[1:], strict=True):
+        result += image[place] * weight[:, None]
+    return np.asarray(result, np.float32)
 
 
 @lru_cache(maxsize=32)
-def _resampling_matrix(source: int, target: int) -> Float:
-    """Weights `[target, source]` of a triangle filter, rows summing to one."""
+def _taps(source: int, target: int) -> tuple[npt.NDArray[np.intp], Float]:
+    """Which samples make each of `target` ones, and their weights: a triangle filter, summing to
+    one. Both `[taps, target]`."""
     step = source / target
     support = max(1.0, step)
     centres = (np.arange(target) + 0.5) * step - 0.5
-    distance = np.abs(np.arange(source)[None, :] - centres[:, None]) / support
-    weights = np.clip(1.0 - distance, 0.0, None)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
+    places = np.ceil(centres - support).astype(np.intp)[:, None] + np.arange(int(2 * support) + 1)
+    weights = np.clip(1.0 - np.abs(places - centres[:, None]) / support, 0.0, None)
+    weights *= (places >= 0) & (places < source)
+    weights /= weights.sum(axis=1, keepdims=True)
+    used = weights.any(axis=0)
+    return np.clip(places, 0, source - 1).T[used], np.asarray(weights.T[used], np.float32)
