@@ -107,15 +107,20 @@ def snapshot(database: Database, series_id: int) -> SeriesSnapshot:
 
 
 def keep_provisional(
-    database: Database, series_id: int, assessment: Assessment, now: float
+    database: Database, series_id: int, assessment: Assessment, waited_s: float | None, now: float
 ) -> None:
-    """Store the verdict so far, for pages to show while slices still arrive."""
+    """Store the verdict so far, for pages to show while slices still arrive.
+
+    waited_s: from the series' newest slice, where the verdict includes it, to be counted.
+    """
     with database.write() as connection:
         connection.execute(
             update(SeriesRow)
             .where(SeriesRow.id == series_id, SeriesRow.state == SeriesState.OPEN)
             .values(provisional=json_text.dump(assessment), provisional_at=now)
         )
+        if waited_s is not None:
+            tally.observe(connection, "verdict_seconds", waited_s, "provisional")
 
 
 def close(
@@ -175,12 +180,6 @@ def close(
         tally.count(connection, "verdicts", seen.facts.modality, assessment.verdict)
         tally.observe(connection, "verdict_seconds", now - seen.last_object_at, "final")
         return True
-
-
-def observe_provisional(database: Database, seconds: float) -> None:
-    """Count the time from a series' newest slice to the provisional verdict that includes it."""
-    with database.write() as connection:
-        tally.observe(connection, "verdict_seconds", seconds, "provisional")
 
 
 def due_studies(database: Database) -> list[int]:

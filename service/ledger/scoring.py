@@ -42,10 +42,11 @@ class ClaimedFrame:
 
 @dataclass(frozen=True)
 class Claim:
-    """Frames leased together under one token."""
+    """Frames leased together under one token, all at their first attempt or a single one."""
 
     token: str
     frames: tuple[ClaimedFrame, ...]
+    first_attempt: bool
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,18 @@ class FrameOutcome:
 
 
 def claim(
-    database: Database, *, limit: int, lease_s: float, max_attempts: int, now: float
+    database: Database,
+    *,
+    limit: int,
+    lease_s: float,
+    max_attempts: int,
+    now: float,
+    first_attempts_only: bool = False,
 ) -> Claim | None:
-    """Lease up to `limit` waiting frames, oldest first; None when nothing waits."""
+    """Lease up to `limit` waiting frames, oldest first; None when nothing waits.
+
+    first_attempts_only: leave those that were tried before to a later claim.
+    """
     with database.write() as connection:
         _rescue(connection, max_attempts, now)
         rows = connection.execute(
@@ -92,6 +102,8 @@ def claim(
         if not rows:
             return None
         fresh = [row for row in rows if row.attempts == 0]
+        if not fresh and first_attempts_only:
+            return None
         chosen = fresh or rows[:1]
         token = uuid4().hex
         connection.execute(
@@ -118,6 +130,7 @@ def claim(
             )
             for row in chosen
         ),
+        first_attempt=bool(fresh),
     )
 
 

@@ -64,13 +64,13 @@ class Concluder:
         self.gate = gate_identity(settings)
         self._unreportable: set[tuple[int, int]] = set()
 
-    def provisional(self, series_id: int, now: float) -> Assessment:
+    def provisional(self, series_id: int, clock: Callable[[], float]) -> Assessment:
         """Judge what has been scored so far, and store it for the pages."""
         seen = closing.snapshot(self.database, series_id)
         assessment = self.assess(seen)
-        closing.keep_provisional(self.database, series_id, assessment, now)
-        if not seen.pending:
-            closing.observe_provisional(self.database, max(0.0, now - seen.last_object_at))
+        now = clock()
+        waited_s = None if seen.pending else max(0.0, now - seen.last_object_at)
+        closing.keep_provisional(self.database, series_id, assessment, waited_s, now)
         return assessment
 
     def conclude(self, series_id: int, now: float) -> bool:

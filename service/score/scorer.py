@@ -80,6 +80,13 @@ class _Prepared:
     position_mm: float | None
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Frames ready for their engines, or with the reason why they are not."""
+
+    frames: tuple[_Prepared | FrameResult, ...]
+
+
 def identity(bundle: Bundle) -> BundleIdentity:
     card = bundle.card
     return BundleIdentity(card.name, card.version, bundle.digest, card.scale.worst, card.scale.best)
@@ -109,15 +116,22 @@ class Scorer:
     def score(self, sources: Sequence[FrameSource]) -> list[FrameResult]:
         """Score frames, in order. A frame that cannot be scored carries its reason; only a fault
         of the host itself raises (OSError, MemoryError)."""
+        return self.infer(self.draw(sources))
+
+    def draw(self, sources: Sequence[FrameSource]) -> Drawn:
+        """Read, decode and draw frames, in order: all of scoring that needs no engine."""
         selected = list(self._pool.map(self._select, sources))
-        prepared = list(self._pool.map(self._draw, _with_levels(selected)))
+        return Drawn(tuple(self._pool.map(self._draw, _with_levels(selected))))
+
+    def infer(self, drawn: Drawn) -> list[FrameResult]:
+        """Score what was drawn, every bundle's frames as one batch."""
         results: list[FrameResult | None] = [
-            one if isinstance(one, FrameResult) else None for one in prepared
+            one if isinstance(one, FrameResult) else None for one in drawn.frames
         ]
         for digest, engine in self.engines.items():
             members = [
                 (index, one)
-                for index, one in enumerate(prepared)
+                for index, one in enumerate(drawn.frames)
                 if isinstance(one, _Prepared) and one.bundle.digest == digest
             ]
             if not members:

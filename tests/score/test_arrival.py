@@ -12,8 +12,9 @@ from service.ledger import closing
 from service.ledger.database import Database
 from service.ledger.wake import Wake
 from service.score.conclude import Concluder
-from service.score.role import Worker
+from service.score.provisional import Provisional
 from service.score.scorer import Scorer
+from service.score.worker import Worker
 from tests.factories import head, mr_slice, part10, receive
 from tests.synthetic import write_bundle
 
@@ -37,7 +38,12 @@ def closed(folder, scorer, order):
     database.upgrade()
     concluder = Concluder(settings, database, POLICY, scorer.identity_of)
     wake = Wake(settings.database_url)
-    worker = Worker(settings, database, scorer, concluder, wake, lambda: 1000.0)
+
+    def clock():
+        return 1000.0
+
+    provisional = Provisional(concluder, wake, clock)
+    worker = Worker(settings, database, scorer, None, provisional, wake, clock)
     for number in order:
         ds = mr_slice(number, pixels=head(seed=number, scale=FACTORS[number]))
         path = settings.spool / "aa" / f"{number}.dcm"
@@ -54,6 +60,7 @@ def closed(folder, scorer, order):
         rounds += 1
         while worker.step():
             pass
+    worker.close()
     seen = closing.snapshot(database, 1)
     wake.close()
     database.dispose()

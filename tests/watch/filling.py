@@ -132,9 +132,9 @@ class Filling:
         """Judge what is scored so far, store it, and wake the pages."""
         seen = closing.snapshot(self.database, series_id)
         assessment = self._judge(seen, **changes)
-        closing.keep_provisional(self.database, series_id, assessment, self.clock())
-        if not seen.pending:
-            closing.observe_provisional(self.database, self.clock() - seen.last_object_at)
+        now = self.clock()
+        waited_s = None if seen.pending else now - seen.last_object_at
+        closing.keep_provisional(self.database, series_id, assessment, waited_s, now)
         self.wake.role("watch")
         return assessment
 

@@ -1,0 +1,200 @@
+"""The worker: claims frames, scores them, stores the results.
+
+While one claim is inferred the next one is read, decoded and drawn, so that neither the processor
+nor a GPU waits for the other's half. Only frames at their first attempt are taken ahead: should one
+of them kill the process, all come back to be claimed alone, each in turn (`ledger.scoring`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from service.companion import CtFrame, Fusing
+from service.config import Settings
+from service.errors import LeaseLost
+from service.ledger import intensity, pairing, scoring
+from service.ledger.database import Database
+from service.ledger.scoring import Claim, ClaimedFrame, FrameOutcome
+from service.ledger.tables import FrameWork
+from service.ledger.wake import Wake
+from service.log import line
+from service.score.compare import difference
+from service.score.drawing import FrameSource
+from service.score.leases import Leases
+from service.score.provisional import Provisional
+from service.score.scorer import Drawn, FrameResult, Scorer
+
+log = logging.getLogger("iqgate.score")
+
+
+@dataclass(frozen=True)
+class _Underway:
+    """A claim and, once its frames are drawn, what there is to infer; None where all it holds is
+    contested objects to compare."""
+
+    claim: Claim
+    drawn: Future[Drawn | None]
+
+
+class Worker:
+    """Claims frames, scores them, stores results, and asks for the provisional verdict."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        scorer: Scorer,
+        fusing: Fusing | None,
+        provisional: Provisional,
+        wake: Wake,
+        clock: Callable[[], float],
+    ) -> None:
+        self.settings = settings.score
+        self.spool = settings.spool
+        self.database = database
+        self.scorer = scorer
+        self.fusing = fusing
+        self.provisional = provisional
+        self.wake = wake
+        self.clock = clock
+        self._leases = Leases(database, settings.score.lease_s, clock)
+        self._drawing = ThreadPoolExecutor(1, "draw")
+        self._ahead: _Underway | None = None
+
+    def step(self) -> bool:
+        """Work on one claim; False when nothing waited."""
+        underway, self._ahead = self._ahead or self._begin(), None
+        if underway is None:
+            return False
+        if underway.claim.first_attempt:
+            self._ahead = self._begin(first_attempts_only=True)
+        claim = underway.claim
+        try:
+            drawn = underway.drawn.result()
+            touched = self._compare(claim) if drawn is None else self._score(claim, drawn)
+        except LeaseLost:
+            log.warning(line("lease-lost", frames=len(claim.frames)))
+            return True
+        except Exception:
+            log.exception(line("scoring-failed", frames=[one.frame_id for one in claim.frames]))
+            scoring.fail(self.database, claim.token)
+            return True
+        finally:
+            self._leases.release(claim.token)
+        self.provisional.touch(touched)
+        self.wake.role("conclude")
+        self.wake.role("watch")
+        return True
+
+    def close(self) -> None:
+        """Return what was taken ahead; nothing may be stepped any more."""
+        if self._ahead is not None:
+            self._ahead.drawn.cancel()
+        self._drawing.shutdown()
+        self._leases.close()
+        if self._ahead is not None:
+            scoring.give_back(self.database, self._ahead.claim.token)
+            self._ahead = None
+
+    def _begin(self, *, first_attempts_only: bool = False) -> _Underway | None:
+        """Claim frames and have them drawn; None when nothing waits."""
+        claim = scoring.claim(
+            self.database,
+            limit=self.settings.batch_size,
+            lease_s=self.settings.lease_s,
+            max_attempts=self.settings.max_attempts,
+            now=self.clock(),
+            first_attempts_only=first_attempts_only,
+        )
+        if claim is None:
+            return None
+        self._leases.keep(claim.token)
+        return _Underway(claim, self._drawing.submit(self._draw, claim))
+
+    def _draw(self, claim: Claim) -> Drawn | None:
+        if any(one.work is FrameWork.COMPARE for one in claim.frames):
+            return None
+        ids = [one.frame_id for one in claim.frames]
+        companions = (
+            {} if self.fusing is None else pairing.companions(self.database, ids, self.fusing)
+        )
+        levels = intensity.known_levels(self.database, ids)
+        return self.scorer.draw(
+            [
+                self._source(one, companions.get(one.frame_id), levels.get(one.series_id, {}))
+                for one in claim.frames
+            ]
+        )
+
+    def _score(self, claim: Claim, drawn: Drawn) -> set[int]:
+        """Infer and store; the ids of the series whose scores changed."""
+        results = self.scorer.infer(drawn)
+        return scoring.store(
+            self.database,
+            claim,
+            [_outcome(frame, result) for frame, result in zip(claim.frames, results, strict=True)],
+            thumbnails_kept=self.settings.thumbnails,
+            now=self.clock(),
+        )
+
+    def _source(
+        self, frame: ClaimedFrame, companion: CtFrame | None, levels: intensity.Levels
+    ) -> FrameSource:
+        return FrameSource(
+            self.spool / frame.path,
+            frame.frame_number,
+            levels,
+            companion=None
+            if companion is None
+            else FrameSource(self.spool / companion.path, companion.frame_number),
+        )
+
+    def _compare(self, claim: Claim) -> set[int]:
+        """Settle contested objects one by one; a claim's other frames go back untouched."""
+        contested = [one for one in claim.frames if one.work is FrameWork.COMPARE]
+        for frame in contested:
+            self._settle(claim, frame)
+        scoring.give_back(self.database, claim.token)
+        return {one.series_id for one in contested}
+
+    def _settle(self, claim: Claim, frame: ClaimedFrame) -> None:
+        known = scoring.known_object(self.database, frame.sop_instance_uid)
+        differs = (
+            None
+            if known is None
+            else difference(
+                self.spool / known[1], self.spool / frame.path, self.settings.max_frame_pixels
+            )
+        )
+        same = differs is None
+        reason = (
+            "the same image in another transfer syntax"
+            if same
+            else f"another object under a SOP Instance UID already known: {differs}"
+        )
+        scoring.settle_contested(
+            self.database, claim, frame, same=same, reason=reason, now=self.clock()
+        )
+        if not same:
+            log.warning(line("object-conflict", sop_instance_uid=frame.sop_instance_uid))
+
+
+def _outcome(frame: ClaimedFrame, result: FrameResult) -> FrameOutcome:
+    thumbnail = result.thumbnail
+    return FrameOutcome(
+        frame_id=frame.frame_id,
+        stack=result.stack,
+        position_mm=result.position_mm,
+        score=result.score,
+        spread=result.spread,
+        noise_hu=result.noise_hu,
+        snr=result.snr,
+        level=result.level,
+        drawn_at_level=result.drawn_at_level,
+        bundle_digest=result.bundle_digest,
+        excluded=result.excluded,
+        thumbnail=None if thumbnail is None else (*thumbnail.shape, thumbnail.tobytes()),
+    )
