@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from ms_iqa_pretraining import Pretraining, pretrain, quicken
+from ms_iqa_pretraining import Pretraining, pretrain
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
@@ -49,6 +49,7 @@ from models.networks import ms_iqa
 from models.networks.backbone import weight_file
 from trainer import metrics
 from trainer.datasets import ScoredImages, load
+from trainer.depthwise import quicken
 
 CNN = "tf_efficientnet_lite0"
 FLOOR = {"plcc": 0.765, "srocc": 0.754, "krocc": 0.571}

@@ -118,6 +118,7 @@ def _fit(options: argparse.Namespace) -> None:
             without=options.without,
             start=options.start,
             report=report,
+            told=lambda told: progress.console.print(str(told)),
         )
 
 

@@ -11,17 +11,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from lightning_fabric import Fabric
 
 from models import networks
 from models.card import StartingWeights
+from models.networks.ms_iqa import MSIQA
 from models.networks.network import Network
 from models.render import Float
 from trainer import loop, weights
 from trainer.batches import Pictures
 from trainer.datasets import SimulatedSet
 from trainer.losses import Supervised
+from trainer.readout import fit_readout
 from trainer.recipe import Recipe, parse_recipe
 from trainer.settings import Views
+from trainer.severities import Told, teach
 from trainer.tracking import Epoch
 
 RECIPE_NAME = "recipe.toml"
@@ -40,8 +44,12 @@ def fit(
     start: Path | None = None,
     stop_after: int | None = None,
     report: Callable[[Epoch], None] = lambda _: None,
+    told: Callable[[Told], None] = lambda _: None,
 ) -> Network:
     """Train the recipe's network on a simulated set, resuming what the run folder holds.
+
+    Where the recipe has a table [teach], the network is taught severities first (told hears of
+    it), and then only its readout is fitted to the targets.
 
     without: the source that was left out, for the record; start: the run whose weights are gone
     on from, with a schedule of this recipe's own; stop_after: the epoch to stop after.
@@ -69,6 +77,9 @@ def fit(
     if fabric.is_global_zero and not (run / loop.CHECKPOINT_NAME).exists():
         _describe(run, recipe, train, without, start, records)
     fabric.barrier()
+    if recipe.teach is not None and start is None:
+        _teach(network, recipe, train, validation, run, fabric, report, told)
+        return network
     loop.train(
         network,
         Supervised(network),
@@ -82,6 +93,26 @@ def fit(
         else None,
     )
     return network
+
+
+def _teach(
+    network: Network,
+    recipe: Recipe,
+    train: SimulatedSet,
+    validation: SimulatedSet | None,
+    run: Path,
+    fabric: Fabric,
+    report: Callable[[Epoch], None],
+    told: Callable[[Told], None],
+) -> None:
+    """Severities, then the readout, and a checkpoint as `loop.train` leaves one."""
+    if not isinstance(network, MSIQA):
+        raise ValueError(f"[teach] is for ms-iqa, not for {recipe.architecture}; take it out")
+    teach(network, recipe, train, fabric, run, told)
+    fit_readout(network, recipe.fit, train, fabric, run, validation, report)
+    if fabric.is_global_zero:
+        state = {"recipe": recipe.text, "network": network.state_dict()}
+        torch.save(state, run / loop.CHECKPOINT_NAME)
 
 
 def evened(scores: Float, highest: float, most_repeats: int) -> npt.NDArray[np.intp]:

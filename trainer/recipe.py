@@ -14,7 +14,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from models.card import ScoreScale
 from models.render import RenderSpec
-from trainer.settings import Hardware, Precision, Training, Weights
+from trainer.settings import Hardware, Precision, Table, Training, Weights
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -132,6 +132,22 @@ class Fit(Training):
         )
 
 
+class Teaching(Table):
+    """How a network is taught severities before scores (`trainer/severities.py`).
+
+    steps, batch_size: of crops with sides of `side` pixels; learning_rate: the highest of AdamW's
+    one-cycle, backbone_rate that of the CNN on its published weights.
+    """
+
+    seed: int
+    steps: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    side: Annotated[int, Field(ge=32)] = 256
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    backbone_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.02
+
+
 @dataclass(frozen=True)
 class Recipe:
     """The whole recipe; `text` is the file as read, kept with every run."""
@@ -151,6 +167,7 @@ class Recipe:
     limitations: tuple[str, ...]
     text: str
     weights: Weights
+    teach: Teaching | None = None
 
     def source(self, name: str) -> Source:
         """Raises RecipeError naming the sources there are."""
@@ -219,6 +236,7 @@ def parse_recipe(text: str, source: str = "recipe") -> Recipe:
             limitations=tuple(raw["limitations"]),
             text=text,
             weights=validated(Weights, raw.get("weights", {}), source, "weights"),
+            teach=validated(Teaching, raw["teach"], source, "teach") if "teach" in raw else None,
         )
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{source}: not TOML: {error}") from error

@@ -31,11 +31,12 @@ a quarter of the width, two blocks a stage, that reads its tokens from the net's
 a transformer's own patch embedding learns little from few pictures; batch norm after the 1×1
 convolutions, whose inputs otherwise differ in scale; less dropout.
 
-Preset `compact-512` is the compact one for whole pictures of 512², the matrix of nearly every CT:
-noise of single pixels and 8×8 blocks do not survive resampling. A stem (`HighFrequencies`) halves
-the picture without losing them, the Swin's tokens are 2×2 of the residual net's first stage, and
-the net's levels are averaged to the Swin's before both are concatenated; so it is as quick as the
-other at 224².
+Preset `compact-512` reads whole pictures of 512², the matrix of nearly every CT: noise of single
+pixels and 8×8 blocks do not survive resampling. Its CNN is EfficientNet-Lite0 on published
+weights; the Swin, which has none, reads tokens of 2×2 of the CNN's first stage in windows of 4, so
+that a crop of 256² fits the same weights (`trainer/severities.py` teaches it by such crops); the
+CNN's levels are averaged to the Swin's before both are concatenated. A patient fills less or more
+of such a picture, so f is read from the mean over the body and not over the air around it.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ from models.networks.network import Network, check_ablations
 
 ABLATIONS = ("without-attention", "without-weight")
 
+NOWHERE = 1e-3
+"""What a place without body weighs, against one that is all body."""
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -73,8 +77,9 @@ class Preset:
     swin_options: dict[str, Any] = field(default_factory=dict)
     swin_reads_stem: bool = False
     weights: bool = True
-    stem: int = 0
+    swin_weights: bool = True
     norm: bool = False
+    body: float | None = None
     hidden: tuple[int, int] = (768, 384)
     dropout: float = 0.5
     channels: int = 3
@@ -97,9 +102,12 @@ PRESETS = {
 }
 PRESETS["compact-512"] = replace(
     PRESETS["compact"],
-    # Tokens of 32², which windows of 8 tile; of 7 would be padded.
-    swin_options=PRESETS["compact"].swin_options | {"window_size": 8, "patch_size": 2},
-    stem=16,
+    cnn="tf_efficientnet_lite0",
+    cnn_options={},
+    swin_options=PRESETS["compact"].swin_options | {"window_size": 4, "patch_size": 2},
+    weights=True,
+    swin_weights=False,
+    body=0.08,
     side=512,
 )
 
@@ -117,11 +125,6 @@ class MSIQA(Network):
         self.preset: Preset = preset
         self.weighted = "without-weight" not in ablations
         attentive = "without-attention" not in ablations
-        self.stem: nn.Module = nn.Identity()
-        channels, stride = preset.channels, 1
-        if preset.stem:
-            self.stem = HighFrequencies(preset.channels, preset.stem)
-            channels, stride = channels + preset.stem, HighFrequencies.STRIDE
         swin_options = dict(preset.swin_options)
         cnn: Any = None
         if self.weighted or preset.swin_reads_stem:
@@ -129,7 +132,7 @@ class MSIQA(Network):
                 preset.cnn,
                 weights,
                 features_only=True,
-                in_chans=channels,
+                in_chans=preset.channels,
                 # Without the weight branch nothing reads the later stages.
                 out_indices=(1, 2, 3, 4) if self.weighted else (1,),
                 **preset.cnn_options,
@@ -137,12 +140,17 @@ class MSIQA(Network):
         if preset.swin_reads_stem:
             swin_options |= {
                 "in_chans": cnn.feature_info.channels()[0],
-                "img_size": preset.side // stride // cnn.feature_info.reduction()[0],
+                "img_size": preset.side // cnn.feature_info.reduction()[0],
                 "patch_size": swin_options.get("patch_size", 1),
             }
         else:
             swin_options |= {"in_chans": preset.channels, "img_size": preset.side}
-        swin: Any = backbone(preset.swin, weights, features_only=True, **swin_options)
+        swin: Any = backbone(
+            preset.swin,
+            weights if preset.swin_weights else None,
+            features_only=True,
+            **swin_options,
+        )
         self.cnn, self.swin = cnn, swin
         last: int = swin.feature_info.channels()[-1]
         first_hidden, hidden = preset.hidden
@@ -176,14 +184,28 @@ class MSIQA(Network):
 
     def branches(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """f and w of the figure, both `[B]`; w is 0…1, and 1 without the weight branch."""
-        x = self.stem((pictures - 0.5) / 0.5)
+        return self.read(*self.vectors(pictures))
+
+    def read(self, for_score: Tensor, for_weight: Tensor) -> tuple[Tensor, Tensor]:
+        """f and w `[B]` by the fully connected layers, of what `vectors` found."""
+        score = self.score(for_score).squeeze(1)
+        if not self.weighted:
+            return score, torch.ones_like(score)
+        return score, self.weigh(for_weight).squeeze(1)
+
+    def vectors(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """What enters the fully connected layers of f and of w, pooled: `[B, width]` each.
+
+        Without the weight branch the second one is empty, `[B, 0]`.
+        """
+        x = (pictures - 0.5) / 0.5
         by_cnn = self.cnn(x) if self.cnn is not None else []
         tokens = self.swin(by_cnn[0] if self.preset.swin_reads_stem else x)
         # timm's Swin keeps channels last: [B, H, W, C].
         by_swin = [stage.permute(0, 3, 1, 2) for stage in tokens]
-        score = self.score(self.attend_swin(by_swin[-1]).mean(dim=(2, 3))).squeeze(1)
+        for_score = self._pooled(self.attend_swin(by_swin[-1]), pictures)
         if not self.weighted:
-            return score, torch.ones_like(score)
+            return for_score, for_score[:, :0]
         levels = []
         grid = by_swin[-1].shape[-1]  # the last stage's side, to which the others are pooled
         for cnn, swin, halve, attend in zip(by_cnn, by_swin, self.halve, self.attend, strict=True):
@@ -191,8 +213,17 @@ class MSIQA(Network):
                 cnn = F.avg_pool2d(cnn, cnn.shape[-1] // swin.shape[-1])
             fused = halve(torch.cat([cnn, swin], dim=1))
             levels.append(attend(F.avg_pool2d(fused, fused.shape[-1] // grid)))
-        strongest = torch.cat(levels, dim=1).amax(dim=(2, 3))
-        return score, self.weigh(strongest).squeeze(1)
+        return for_score, torch.cat(levels, dim=1).amax(dim=(2, 3))
+
+    def _pooled(self, features: Tensor, pictures: Tensor) -> Tensor:
+        """The mean `[B, C]` of features `[B, C, h, w]` over the picture, or over its body."""
+        if self.preset.body is None:
+            return features.mean(dim=(2, 3))
+        body = (pictures.mean(dim=1, keepdim=True) > self.preset.body).to(features.dtype)
+        share = F.avg_pool2d(body, pictures.shape[-1] // features.shape[-1])
+        # A picture of air alone has no body: all of it counts alike.
+        share = share + NOWHERE
+        return (features * share).sum(dim=(2, 3)) / share.sum(dim=(2, 3))
 
     def targets(self, scores: Tensor) -> Tensor:
         """Scores `[B]` scaled to 0…1."""
@@ -214,55 +245,6 @@ def build(preset: str, *, weights: Path | None = None, ablations: Iterable[str] 
     if weights is not None and not PRESETS[preset].weights:
         raise ValueError(f"MS-IQA {preset} learns from scratch: its backbones have no weights")
     return MSIQA(PRESETS[preset], weights, asked)
-
-
-class HighFrequencies(nn.Module):
-    """Fine structure, amplified and cut off, beside the picture itself, at half its matrix.
-
-    Pictures `[B, C, H, W]`, −1…1 → `[B, filters + C, H/2, W/2]`: 5×5 convolutions of stride 2 that
-    start as the highest frequencies of the cosine transform, and are cut at ±1 so that noise in
-    flat tissue is not drowned by edges; then the mean of each 2×2 pixels. Source of both ideas:
-    Ye, Ni and Yi, IEEE Trans Inf Forensics Secur 12, 2017 (fixed high-pass filters to start from,
-    truncated linear units), who look for traces as faint as these.
-    """
-
-    STRIDE = 2
-    SIDE = 5
-    GAIN = 5.0
-    """White noise of 2 % of the scale comes to a fifth of where it is cut off."""
-
-    def __init__(self, channels: int, filters: int) -> None:
-        super().__init__()
-        self.filters = nn.Conv2d(channels, filters, self.SIDE, self.STRIDE, self.SIDE // 2)
-        with torch.no_grad():
-            self.filters.weight.copy_(self.GAIN * _high_frequencies(channels, filters, self.SIDE))
-            self.filters.bias.zero_()  # type: ignore[union-attr] # built with one
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        fine = F.hardtanh(self.filters(pictures))
-        return torch.cat([fine, F.avg_pool2d(pictures, self.STRIDE)], dim=1)
-
-
-def _high_frequencies(channels: int, filters: int, side: int) -> Tensor:
-    """Kernels `[filters, channels, side, side]` of norm 1: the highest frequencies first, each of
-    all channels together and then of each channel against the next."""
-    place = torch.arange(side) + 0.5
-    waves = torch.cos(torch.pi / side * torch.outer(torch.arange(side), place))
-    order = sorted(
-        ((u, v) for u in range(side) for v in range(side)), key=lambda uv: (-sum(uv), uv)
-    )
-    colours = [torch.ones(channels)]
-    colours += [
-        torch.eye(channels)[one] - torch.eye(channels)[one + 1] for one in range(channels - 1)
-    ]
-    kernels = []
-    for number in range(filters):
-        # Every third of them looks at colour, for JPEG spoils it before it spoils brightness.
-        colour = colours[0 if number % 3 or channels == 1 else 1 + number // 3 % (channels - 1)]
-        u, v = order[number]
-        kernel = colour[:, None, None] * torch.outer(waves[u], waves[v])
-        kernels.append(kernel / kernel.norm())
-    return torch.stack(kernels)
 
 
 def _halve(channels: int, norm: bool) -> nn.Module:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -162,28 +164,45 @@ def test_attention_follows_its_definition():
         assert torch.allclose(attention(features), features * gate, atol=1e-6)
 
 
-def test_high_frequencies_see_noise_and_not_the_picture():
-    """A flat or even picture leaves nothing, 2 % of white noise a fifth, an edge is cut off."""
-    stem = ms_iqa.HighFrequencies(3, 16)
-    with torch.no_grad():
-        flat = stem(torch.full((1, 3, 32, 32), 0.4))
-        assert flat.shape == (1, 19, 16, 16)
-        assert flat[:, :16, 2:-2, 2:-2].abs().max() < 1e-5
-        assert torch.equal(flat[:, 16:], torch.full((1, 3, 16, 16), 0.4))
-        noise = 0.04 * torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(1))
-        assert stem(noise)[:, :16].std() == pytest.approx(0.2, rel=0.05)
-        specks = torch.zeros(1, 3, 32, 32)
-        specks[:, :, ::7, ::7] = 1.0
-        assert stem(specks)[:, :16].abs().amax(dim=(0, 2, 3)).max() == 1
-
-
-def test_whole_pictures_of_512_cost_no_more_parameters_and_learn(gradients):
+@pytest.fixture(scope="module")
+def whole() -> ms_iqa.MSIQA:
     torch.manual_seed(0)
-    network = ms_iqa.build("compact-512")
-    received = gradients(network, SCORES)
-    assert [name for name, gradient in received.items() if gradient == 0] == []
-    assert network.preset.side == 512
-    assert sum(parameter.numel() for parameter in network.parameters()) < 3e6
+    return ms_iqa.build("compact-512").eval()
+
+
+def test_whole_pictures_of_512_are_small_enough_to_ship(whole):
+    """25 MB a file at two bytes a weight."""
+    assert whole.preset.side == 512
+    assert sum(parameter.numel() for parameter in whole.parameters()) < 5e6
+
+
+def test_a_crop_of_256_fits_the_weights_of_512(whole):
+    crops = ms_iqa.MSIQA(replace(whole.preset, side=256)).eval()
+    crops.load_state_dict(whole.state_dict())
+    with torch.no_grad():
+        for_score, for_weight = crops.vectors(pictures(side=256))
+    assert for_score.shape == (2, whole.score[0].in_features)
+    assert for_weight.shape == (2, whole.weigh[0].in_features)
+
+
+def test_the_score_is_read_from_the_body(whole):
+    """Air about a patient weighs a thousandth of what the patient weighs; of air alone, all."""
+    features = torch.zeros(1, 1, 8, 8)
+    features[..., :4] = 1.0
+    body = torch.zeros(1, 3, 512, 512)
+    body[..., :256] = 0.5
+    assert float(whole._pooled(features, body)) == pytest.approx(1.001 / 1.002)
+    assert float(whole._pooled(features, body.flip(3))) == pytest.approx(0.001 / 1.002)
+    assert float(whole._pooled(features, torch.zeros_like(body))) == pytest.approx(0.5)
+
+
+def test_branches_are_read_from_the_vectors(network):
+    network.eval()
+    with torch.no_grad():
+        f, w = network.branches(pictures())
+        again = network.read(*network.vectors(pictures()))
+    assert torch.equal(f, again[0])
+    assert torch.equal(w, again[1])
 
 
 @pytest.mark.slow
