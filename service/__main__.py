@@ -116,7 +116,8 @@ def _assess(arguments: argparse.Namespace) -> int:
     if missing:
         raise ConfigError(f"{missing[0]}: no such file or folder")
     policy = load_policy(settings)
-    scorer = Scorer(settings.bundles, settings.score)
+    cache = settings.engine_cache if arguments.config else settings.score.engine_cache
+    scorer = Scorer(settings.bundles, settings.score, cache)
     found, unreadable = assess.gather(arguments.paths, settings.score.max_frame_pixels)
     assessed = []
     fusion = Fusion(fusing_of(scorer.bundles, settings.complete))

@@ -32,6 +32,15 @@ Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=0)]
 Mode = Literal["shadow", "notify", "report"]
+EngineName = Literal["onnxruntime", "openvino", "onnxruntime-cuda", "tensorrt"]
+Precision = Literal["float32", "float16", "bfloat16"]
+PRECISIONS: dict[EngineName, tuple[Precision, ...]] = {
+    "onnxruntime": ("float32",),
+    "openvino": ("float32", "bfloat16"),
+    "onnxruntime-cuda": ("float32", "float16"),
+    "tensorrt": ("float16", "float32"),
+}
+"""What each engine can compute in, its default first."""
 
 
 class _Section(BaseModel):
@@ -99,9 +108,24 @@ class Score(_Section):
     serve: tuple[str, ...] = ()
     """Names of the bundles that score, one a modality; by default of each modality the first by
     name. Others are not loaded, and their modality is not assessed."""
-    engine: Literal["onnxruntime"] = "onnxruntime"
+    engine: EngineName = "onnxruntime"
+    """What runs the networks. One that cannot run here, or does not reproduce a bundle's golden
+    outputs, ends the start with the reason, unless `fallback` is named."""
+    engines: dict[str, EngineName] = {}
+    """Other engines for single bundles, by name."""
+    fallback: EngineName | None = None
+    """The engine that takes over a bundle, with a warning, where its own cannot be made ready."""
+    precision: Precision | None = None
+    """What `engine` computes in; by default the first of its PRECISIONS."""
     threads: Annotated[int, Field(ge=0)] = 0
-    """Threads of one inference; 0 lets the engine choose."""
+    """Pictures inferred side by side on the CPU, one thread each; 0: as many as there are cores."""
+    gpus: tuple[str, ...] = ()
+    """The GPUs that `iqgate serve` starts a worker for, each as CUDA_VISIBLE_DEVICES names it;
+    none: one worker, which sees what the environment shows it."""
+    cuda_graphs: bool = True
+    """Whether TensorRT's batches are recorded and launched as CUDA graphs."""
+    engine_cache: Path | None = None
+    """Where built engines are kept; by default `engines` in the data directory."""
     batch_size: Count = 16
     decode_threads: Count = 2
     lease_s: Seconds = 60
@@ -116,6 +140,16 @@ class Score(_Section):
     )  # fmt: skip
     """Patterns (shell style, any case) on patient name, study and series description that mark
     phantoms; the header's own Quality Control attributes always count."""
+
+    @model_validator(mode="after")
+    def _computable(self) -> Score:
+        known = PRECISIONS[self.engine]
+        if self.precision not in (None, *known):
+            raise ValueError(
+                f"engine = {self.engine!r} computes in {' or '.join(known)}, "
+                f"not in {self.precision}"
+            )
+        return self
 
 
 class Report(_Section):
@@ -227,6 +261,10 @@ class Settings(BaseSettings):
         return self.score.bundles or Path(__file__).parents[1] / "models" / "bundles"
 
     @property
+    def engine_cache(self) -> Path:
+        return self.score.engine_cache or self.data_dir / "engines"
+
+    @property
     def policy_path(self) -> Path:
         return self.policy or packaged("policy.toml")
 
@@ -283,7 +321,12 @@ def _anchored(settings: Settings, base: Path) -> Settings:
         update={
             "data_dir": base / settings.data_dir,
             "policy": anchor(settings.policy),
-            "score": settings.score.model_copy(update={"bundles": anchor(settings.score.bundles)}),
+            "score": settings.score.model_copy(
+                update={
+                    "bundles": anchor(settings.score.bundles),
+                    "engine_cache": anchor(settings.score.engine_cache),
+                }
+            ),
             "deliver": settings.deliver.model_copy(
                 update={"folder": anchor(settings.deliver.folder)}
             ),

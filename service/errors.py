@@ -4,6 +4,9 @@
 
     IqgateError
     ├── ConfigError             a setting, a policy or a bundle is wrong; the operator must act
+    │   └── EngineUnavailable   an engine cannot run here, or does not reproduce golden outputs
+    ├── EngineFailed            a device stopped answering; the process must start anew
+    ├── StartupCalledOff        asked to end while engines were made ready
     ├── RetryableError          the same call may succeed later
     │   ├── PacsUnavailable     no association, or the peer is out of resources
     │   ├── FolderUnavailable   the reports folder cannot be written
@@ -27,6 +30,20 @@ class IqgateError(Exception):
 
 class ConfigError(IqgateError):
     """A setting, a policy or a bundle is wrong; the message names it and the way out."""
+
+
+class EngineUnavailable(ConfigError):
+    """An engine cannot run here: its library or its device is missing, the graph does not load, or
+    the golden outputs are not reproduced. The message names the way out."""
+
+
+class EngineFailed(IqgateError):
+    """A device stopped answering during inference. Its context is lost: the process must end and
+    start anew."""
+
+
+class StartupCalledOff(IqgateError):
+    """The process was asked to end while its engines were made ready."""
 
 
 class DemoFailed(IqgateError):

@@ -41,6 +41,11 @@ class Heart:
         self._due_at = 0.0
         roles.enter(database, self._process, role, clock())
 
+    def say(self, detail: str) -> None:
+        """Why the process is not ready yet."""
+        self._detail = detail
+        self.beat(force=True)
+
     def ready(self, detail: str) -> None:
         self._ready, self._detail = True, detail
         self.beat(force=True)

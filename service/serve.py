@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ CONFIGURATION_FAULT = 2
 @dataclass
 class _Child:
     role: str
+    gpu: str | None
     process: subprocess.Popen[bytes]
     started_at: float
     deaths: int = 0
@@ -42,11 +44,7 @@ def serve(settings: Settings, config: Path | None) -> int:
     _announce(settings)
     stopped = threading.Event()
     stop_on_signal(stopped.set)
-    children = [
-        _start(role, config)
-        for role in ROLES
-        for _ in range(settings.receive.processes if role == "receive" else 1)
-    ]
+    children = [_start(role, gpu, config) for role, gpu in processes(settings)]
     status = 0
     while not stopped.wait(0.2):
         for child in children:
@@ -65,6 +63,17 @@ def serve(settings: Settings, config: Path | None) -> int:
             child.process.kill()
             child.process.wait()
     return status
+
+
+def processes(settings: Settings) -> list[tuple[str, str | None]]:
+    """The roles to start, one entry a process, and the GPU that a worker is to see: None leaves
+    that to the environment."""
+    gpus: tuple[str | None, ...] = settings.score.gpus or (None,)
+    alone: list[tuple[str, str | None]] = [
+        (role, None) for role in ROLES if role not in ("receive", "score")
+    ]
+    receivers = [("receive", None)] * settings.receive.processes
+    return [*receivers, *(("score", gpu) for gpu in gpus), *alone]
 
 
 def _announce(settings: Settings) -> None:
@@ -91,14 +100,17 @@ def _announce(settings: Settings) -> None:
         log.warning(line("no-pacs-configured", reports_go_to=settings.reports_folder))
 
 
-def _start(role: str, config: Path | None) -> _Child:
+def _start(role: str, gpu: str | None, config: Path | None) -> _Child:
     command = [sys.executable, "-m", "service", role, "--supervised"]
     if config is not None:
         command += ["--config", str(config)]
     # a session of its own keeps Ctrl-C from reaching roles before the supervisor drains them;
     # the pipe on standard input ends with the supervisor, however it ends
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-    return _Child(role, process, time.monotonic())
+    environment = os.environ if gpu is None else {**os.environ, "CUDA_VISIBLE_DEVICES": gpu}
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, start_new_session=True, env=environment
+    )
+    return _Child(role, gpu, process, time.monotonic())
 
 
 def _tend(child: _Child, config: Path | None) -> bool:
@@ -116,6 +128,6 @@ def _tend(child: _Child, config: Path | None) -> bool:
         child.restart_at = now + backoff_s
         log.error(line("role-died", role=child.role, status=code, restart_in_s=backoff_s))
     elif now >= child.restart_at:
-        fresh = _start(child.role, config)
+        fresh = _start(child.role, child.gpu, config)
         child.process, child.started_at, child.restart_at = fresh.process, now, None
     return True

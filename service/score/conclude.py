@@ -264,7 +264,7 @@ class Concluder:
             header=found,
             evidence=evidence,
             thumbnails={
-                key: np.frombuffer(one.pixels, np.uint8).reshape(one.rows, one.columns)
+                key: np.frombuffer(one.pixels, np.uint8).reshape(one.shape)
                 for key, one in seen.thumbnails.items()
             },
         )

@@ -6,7 +6,7 @@ import logging
 import threading
 
 from service.config import Settings
-from service.errors import ConfigError
+from service.errors import ConfigError, StartupCalledOff
 from service.judge.policy import Policy, parse_policy
 from service.ledger import closing
 from service.ledger.database import Database
@@ -14,9 +14,10 @@ from service.ledger.wake import Waiter, Wake
 from service.log import line
 from service.role import Heart, stop_on_signal, wall_clock
 from service.score.conclude import Concluder
+from service.score.engines.choice import described
 from service.score.pair import Pairer, fusing_of
 from service.score.provisional import Provisional
-from service.score.scorer import Scorer
+from service.score.ready import ready_scorer
 from service.score.worker import Worker
 
 log = logging.getLogger("iqgate.score")
@@ -36,7 +37,8 @@ def load_policy(settings: Settings) -> Policy:
 
 
 def run(settings: Settings) -> None:
-    """Score until SIGTERM. Raises ConfigError when a bundle or the policy cannot be used."""
+    """Score until SIGTERM. Raises ConfigError when a bundle or the policy cannot be used,
+    EngineFailed when its device is lost."""
     database = Database(settings.database_url)
     stopped = threading.Event()
     wake = Wake(settings.database_url)
@@ -50,12 +52,18 @@ def run(settings: Settings) -> None:
     stop_on_signal(stop)
     heart = Heart(database, "score", clock=wall_clock)
     policy = load_policy(settings)
-    scorer = Scorer(settings.bundles, settings.score)
+    try:
+        scorer = ready_scorer(settings, heart, stopped)
+    except StartupCalledOff:
+        heart.stop()
+        database.dispose()
+        return
     fusing = fusing_of(scorer.bundles, settings.complete)
     concluder = Concluder(settings, database, policy, scorer.identity_of, fusing)
     pairer = Pairer(settings.spool, database, fusing)
-    heart.ready(", ".join(bundle.card.name for bundle in scorer.bundles))
-    log.info(line("scoring", bundles=len(scorer.bundles), engine=settings.score.engine))
+    detail = ", ".join(described(engine) for engine in scorer.engines.values())
+    heart.ready(detail)
+    log.info(line("scoring", engines=detail))
     concluding = threading.Thread(
         target=_conclude_forever,
         args=(concluder, pairer, wake, series_wait, stopped),
@@ -64,11 +72,14 @@ def run(settings: Settings) -> None:
     concluding.start()
     with Provisional(concluder, wake, wall_clock) as provisional:
         worker = Worker(settings, database, scorer, fusing, provisional, wake, wall_clock)
-        while not stopped.is_set():
-            heart.beat()
-            if not worker.step():
-                frames_wait.wait(POLL_S if frames_wait.heard else POLL_UNHEARD_S)
-        worker.close()
+        try:
+            while not stopped.is_set():
+                heart.beat()
+                if not worker.step():
+                    frames_wait.wait(POLL_S if frames_wait.heard else POLL_UNHEARD_S)
+        finally:
+            stop()  # an engine that failed ends the role, and the supervisor starts it anew
+            worker.close()
     concluding.join()
     heart.stop()
     database.dispose()

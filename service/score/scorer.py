@@ -25,8 +25,8 @@ from service.score.bundles import served_bundles
 from service.score.ct import draw_ct
 from service.score.decode import decode_frame
 from service.score.drawing import Draw, Drawing, Frame, FrameSource
-from service.score.engines import Engine
-from service.score.engines.onnxruntime import OnnxRuntimeEngine
+from service.score.engines import Engine, Startup
+from service.score.engines.choice import ready_engines
 from service.score.frame import frame_header, position_mm, stack
 from service.score.mr import draw_mr, own_level
 from service.score.pet_ct import PetCtDraw
@@ -42,7 +42,8 @@ DRAWINGS: dict[str, Draw] = {
 """By the kind of picture that a bundle is served."""
 
 T = TypeVar("T")
-Grey = npt.NDArray[np.uint8]
+Thumbnail = npt.NDArray[np.uint8]
+"""Grey `[H, W]` or RGB `[H, W, 3]`."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class FrameResult:
     drawn_at_level: float | None = None
     bundle_digest: str | None = None
     excluded: str | None = None
-    thumbnail: Grey | None = None
+    thumbnail: Thumbnail | None = None
 
 
 @dataclass(frozen=True)
@@ -95,16 +96,22 @@ def identity(bundle: Bundle) -> BundleIdentity:
 class Scorer:
     """Loaded engines and a pool of decoding threads."""
 
-    def __init__(self, folder: Path, settings: Score) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Score,
+        cache: Path | None = None,
+        startup: Startup | None = None,
+    ) -> None:
         """Load the bundles of `folder` that serve and verify their golden outputs.
 
-        Raises ConfigError.
+        cache: folder of built engines, where there are any. Raises ConfigError, StartupCalledOff.
         """
         self.bundles = served_bundles(folder, settings.serve)
         self.settings = settings
-        self.engines: dict[str, Engine] = {
-            bundle.digest: OnnxRuntimeEngine(bundle, settings.threads) for bundle in self.bundles
-        }
+        self.engines: dict[str, Engine] = ready_engines(
+            self.bundles, settings, cache, startup or Startup()
+        )
         self._pool = ThreadPoolExecutor(settings.decode_threads, "decode")
         self._opened: tuple[Path, FileDataset] | None = None
 
@@ -263,7 +270,8 @@ def _result(one: _Prepared, outputs: dict[str, npt.NDArray[np.float32]], row: in
     )
 
 
-def _thumbnail(picture: npt.NDArray[np.float32]) -> Grey:
-    """A small grey picture `[H, W]` of the network's own input; colour by its mean."""
-    small = resize(picture.mean(axis=0), THUMBNAIL_PIXELS, THUMBNAIL_PIXELS)
-    return np.asarray(np.rint(small * 255), np.uint8)
+def _thumbnail(picture: npt.NDArray[np.float32]) -> Thumbnail:
+    """The network's own input, small."""
+    small = [resize(channel, THUMBNAIL_PIXELS, THUMBNAIL_PIXELS) for channel in picture]
+    pixels = np.asarray(np.rint(np.stack(small, axis=-1) * 255), np.uint8)
+    return pixels if len(small) > 1 else pixels[..., 0]

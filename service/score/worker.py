@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from service.companion import CtFrame, Fusing
 from service.config import Settings
-from service.errors import LeaseLost
+from service.errors import EngineFailed, LeaseLost
 from service.ledger import intensity, pairing, scoring
 from service.ledger.database import Database
 from service.ledger.scoring import Claim, ClaimedFrame, FrameOutcome
@@ -78,6 +78,10 @@ class Worker:
         except LeaseLost:
             log.warning(line("lease-lost", frames=len(claim.frames)))
             return True
+        except EngineFailed:
+            # the device's context is lost: no frame may be tried in this process any more
+            scoring.fail(self.database, claim.token)
+            raise
         except Exception:
             log.exception(line("scoring-failed", frames=[one.frame_id for one in claim.frames]))
             scoring.fail(self.database, claim.token)
@@ -196,5 +200,5 @@ def _outcome(frame: ClaimedFrame, result: FrameResult) -> FrameOutcome:
         drawn_at_level=result.drawn_at_level,
         bundle_digest=result.bundle_digest,
         excluded=result.excluded,
-        thumbnail=None if thumbnail is None else (*thumbnail.shape, thumbnail.tobytes()),
+        thumbnail=None if thumbnail is None else (*thumbnail.shape[:2], thumbnail.tobytes()),
     )

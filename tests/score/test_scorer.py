@@ -87,7 +87,7 @@ def test_a_bundle_whose_golden_outputs_differ_is_not_served(tmp_path, scorer):
     np.savez_compressed(folder / "golden.npz", **arrays)
     card = folder / "card.toml"
     card.write_text(card.read_text().replace(old, file_sha256(folder / "golden.npz")))
-    with pytest.raises(ConfigError, match=r"golden score differs by 0\.01 on this host"):
+    with pytest.raises(ConfigError, match=r"score: largest difference 0\.01, allowed 0\.001"):
         Scorer(tmp_path / "bundles", Score())
 
 

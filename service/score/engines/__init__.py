@@ -1,45 +1,61 @@
 """What runs a bundle's network. One small protocol; an engine serves only after it has reproduced
-its bundle's golden outputs on this very host."""
+its bundle's golden outputs on this very host, at every batch size it will run (`golden.py`).
+
+::
+
+    choice.py            which engine a bundle gets, and what happens when it cannot run
+    onnxruntime.py       the CPU, the default
+    openvino.py          the CPU, by OpenVINO
+    onnxruntime_cuda.py  an NVIDIA GPU without TensorRT
+    tensorrt.py          an NVIDIA GPU with TensorRT; profiles.py, plan.py, cache.py, gpu.py beneath
+    half.py              the FP16 graph that GPUs run, derived from a bundle's own
+    lanes.py             one picture a core, side by side
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from models.card import Bundle
-from service.errors import ConfigError
+from service.config import EngineName, Precision
+
+__all__ = ["Batch", "Engine", "EngineName", "Outputs", "Precision", "Startup"]
 
 Batch = npt.NDArray[np.float32]
 """Network input `[B, C, H, W]`, as `models.render` draws it."""
 
+Outputs = dict[str, npt.NDArray[np.float32]]
+"""A network's outputs by name: `score [B]` and, where it has them, `spread [B]`, `map [B, h, w]`,
+`weight [B, h, w]`."""
+
 
 class Engine(Protocol):
-    """A bundle ready to run."""
+    """A bundle ready to run. `precision` is what the network is computed in; its input and outputs
+    are FP32 always."""
 
+    name: EngineName
     bundle: Bundle
+    precision: Precision
 
-    def infer(self, batch: Batch) -> dict[str, npt.NDArray[np.float32]]:
-        """The network's outputs by name: `score [B]` and, where it has them, `spread [B]`,
-        `map [B, h, w]`."""
+    def infer(self, batch: Batch) -> Outputs:
+        """The network's outputs for any number of pictures. May be called from several threads.
+
+        Raises EngineFailed when the device does not answer any more.
+        """
         ...
 
 
-def verify_golden(engine: Engine) -> float:
-    """Run the golden inputs; the largest difference seen. Raises ConfigError beyond tolerance."""
-    bundle = engine.bundle
-    with np.load(bundle.golden_path) as golden:
-        tolerance = float(golden["tolerance"])
-        outputs = engine.infer(golden["input"])
-        worst = 0.0
-        for name in bundle.card.outputs:
-            difference = float(np.abs(outputs[name] - golden[name]).max())
-            if not difference <= tolerance:
-                raise ConfigError(
-                    f"bundle {bundle.card.name} {bundle.card.version}: its golden {name} differs "
-                    f"by {difference:.3g} on this host, more than {tolerance:.3g}; it is not "
-                    "served. Check the engine's version or fetch the bundle again."
-                )
-            worst = max(worst, difference)
-    return worst
+@dataclass(frozen=True)
+class Startup:
+    """Who is told how far an engine has got, and who can call it off.
+
+    say: one short sentence, from any thread; stopping: whether the process was asked to end.
+    """
+
+    say: Callable[[str], None] = lambda _text: None
+    stopping: Callable[[], bool] = lambda: False
