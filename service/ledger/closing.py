@@ -37,11 +37,17 @@ _PENDING = (FrameState.AWAITING_COMPANION, FrameState.WAITING, FrameState.LEASED
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A grey picture: `pixels` are `rows` × `columns` bytes."""
+    """A picture: `pixels` are `rows` × `columns` bytes of grey, or three times as many of RGB."""
 
     rows: int
     columns: int
     pixels: bytes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the pixels as an array."""
+        grey = self.rows, self.columns
+        return grey if len(self.pixels) == self.rows * self.columns else (*grey, 3)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class FrameOutcome:
     bundle_digest: str | None
     excluded: str | None
     thumbnail: tuple[int, int, bytes] | None
-    """Rows, columns and grey pixels."""
+    """Rows, columns and pixels, grey or RGB."""
 
 
 def claim(

@@ -256,7 +256,7 @@ def thumbnails(connection: Connection, series_id: int) -> list[ThumbnailReading]
 
 
 def picture(connection: Connection, frame_id: int) -> tuple[int, int, bytes] | None:
-    """Rows, columns and grey pixels of one thumbnail."""
+    """Rows, columns and pixels, grey or RGB, of one thumbnail."""
     row = connection.execute(
         select(ThumbnailRow.rows, ThumbnailRow.columns, ThumbnailRow.pixels).where(
             ThumbnailRow.frame_id == frame_id

@@ -211,7 +211,7 @@ class FrameRow(Base):
 
 
 class ThumbnailRow(Base):
-    """A small grey picture of one of a series' worst slices, kept so reports decode nothing."""
+    """A picture, grey or RGB, of one of a series' worst slices, kept so reports decode nothing."""
 
     __tablename__ = "thumbnail"
 

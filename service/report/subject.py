@@ -30,9 +30,9 @@ class ReportedSeries:
     one image of the series: patient, study, request, scanner, CTDIvol and lossy history are read
     from it. `evidence` maps SOP Instance UID → header without pixels for the worst slices; one
     that is missing is referenced with the SOP class of `header`. `thumbnails` maps
-    (SOP Instance UID, frame number) → grey picture `[H, W]` of a worst slice. PET: `companion` is
-    the CT that it was scored fused with, and `fused` maps (SOP Instance UID, frame number) of a
-    worst slice → the CT image nearest to it.
+    (SOP Instance UID, frame number) → picture of a worst slice, grey `[H, W]` or RGB `[H, W, 3]`.
+    PET: `companion` is the CT that it was scored fused with, and `fused` maps (SOP Instance UID,
+    frame number) of a worst slice → the CT image nearest to it.
     """
 
     facts: SeriesFacts

@@ -205,7 +205,7 @@ def _draw_worst(page: Image.Image, draw: ImageDraw.ImageDraw, series: ReportedSe
 
 
 def _scaled(thumbnail: NDArray[np.uint8]) -> Image.Image:
-    """Grey `[H, W]`, as large as the frame allows without distortion."""
+    """Grey `[H, W]` or RGB `[H, W, 3]`, as large as the frame allows without distortion."""
     picture = Image.fromarray(np.ascontiguousarray(thumbnail))
     factor = _THUMBNAIL_PX / max(picture.size)
     size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))

@@ -8,7 +8,9 @@ from PIL import Image
 
 
 def png(rows: int, columns: int, pixels: bytes) -> bytes:
-    """Grey pixels, row by row, as PNG bytes. Raises ValueError when their number is wrong."""
+    """Grey or RGB pixels, row by row, as PNG bytes. Raises ValueError when their number is
+    neither's."""
     drawn = BytesIO()
-    Image.frombytes("L", (columns, rows), pixels).save(drawn, "PNG", compress_level=1)
+    mode = "RGB" if len(pixels) == 3 * rows * columns else "L"
+    Image.frombytes(mode, (columns, rows), pixels).save(drawn, "PNG", compress_level=1)
     return drawn.getvalue()

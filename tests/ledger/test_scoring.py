@@ -3,7 +3,7 @@
 import pytest
 
 from service.errors import LeaseLost
-from service.ledger import letters, scoring
+from service.ledger import closing, letters, scoring
 from service.ledger.scoring import FrameOutcome
 from tests.factories import receive
 
@@ -117,3 +117,12 @@ def test_only_the_worst_thumbnails_are_kept(database):
     with database.read() as connection:
         kept = connection.exec_driver_sql("SELECT score FROM thumbnail ORDER BY score").fetchall()
     assert [row[0] for row in kept] == [1.0, 2.0]
+
+
+def test_pictures_come_back_grey_or_in_colour_as_they_were_kept(database):
+    for number, pixels in enumerate((bytes(range(6)), bytes(range(18)))):
+        receive(database, number)
+        store(database, claim(database), score=number, thumbnail=(2, 3, pixels))
+    kept = closing.snapshot(database, 1).thumbnails
+    assert sorted(one.shape for one in kept.values()) == [(2, 3), (2, 3, 3)]
+    assert {one.pixels for one in kept.values()} == {bytes(range(6)), bytes(range(18))}

@@ -88,6 +88,13 @@ CASES = {
             (f"{one.sop_instance_uid}", 1): np.zeros((3, 200), np.uint8) for one in slices(20)
         },
     ),
+    "thumbnails in colour": lambda: replace(
+        reported(20),
+        thumbnails={
+            (f"{one.sop_instance_uid}", 1): np.full((160, 160, 3), (250, 120, 0), np.uint8)
+            for one in slices(20)
+        },
+    ),
     "share of slices": lambda: reported(20, score=0.3, limits=Limits(0.2, 0.5, more_is_worse=True)),
     "lower is better": lambda: reported(20, bundle=replace_scale()),
 }

@@ -109,6 +109,13 @@ def test_the_report_s_uid_follows_from_the_ct_too(assessed, tmp_path):
     assert names[0] != names[1]
 
 
+def test_a_fused_slice_is_shown_in_colour(assessed, tmp_path):
+    study(tmp_path / "study")
+    (picture, *_) = assessed(tmp_path / "study")["PT"].thumbnails.values()
+    assert picture.shape == (160, 160, 3)
+    assert picture.std(axis=2).max() > 0
+
+
 def test_where_nothing_is_fused_no_pet_has_a_companion(tmp_path):
     folder = tmp_path / "bundles"
     write_bundle(folder / "ct-test", "CT", CT_WINDOW)
