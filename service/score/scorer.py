@@ -25,8 +25,8 @@ from service.score.bundles import served_bundles
 from service.score.ct import draw_ct
 from service.score.decode import decode_frame
 from service.score.drawing import Draw, Drawing, Frame, FrameSource
-from service.score.engines import Engine
-from service.score.engines.onnxruntime import OnnxRuntimeEngine
+from service.score.engines import Engine, Startup
+from service.score.engines.choice import ready_engines
 from service.score.frame import frame_header, position_mm, stack
 from service.score.mr import draw_mr, own_level
 from service.score.pet_ct import PetCtDraw
@@ -96,16 +96,22 @@ def identity(bundle: Bundle) -> BundleIdentity:
 class Scorer:
     """Loaded engines and a pool of decoding threads."""
 
-    def __init__(self, folder: Path, settings: Score) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Score,
+        cache: Path | None = None,
+        startup: Startup | None = None,
+    ) -> None:
         """Load the bundles of `folder` that serve and verify their golden outputs.
 
-        Raises ConfigError.
+        cache: folder of built engines, where there are any. Raises ConfigError, StartupCalledOff.
         """
         self.bundles = served_bundles(folder, settings.serve)
         self.settings = settings
-        self.engines: dict[str, Engine] = {
-            bundle.digest: OnnxRuntimeEngine(bundle, settings.threads) for bundle in self.bundles
-        }
+        self.engines: dict[str, Engine] = ready_engines(
+            self.bundles, settings, cache, startup or Startup()
+        )
         self._pool = ThreadPoolExecutor(settings.decode_threads, "decode")
         self._opened: tuple[Path, FileDataset] | None = None
 
