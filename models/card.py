@@ -72,6 +72,32 @@ class StartingWeights:
 
 
 @dataclass(frozen=True)
+class Uncertainty:
+    """The standard deviation of a slice's score about the score it should get.
+
+    factor: what the network's own `spread` is multiplied by; error: that of every score, where
+    the network states none. One of them is given. pictures: how many it was found on; found_on:
+    what these were, in words.
+    """
+
+    found_on: str
+    pictures: int
+    factor: float | None = None
+    error: float | None = None
+
+    def __post_init__(self) -> None:
+        given = [one for one in (self.factor, self.error) if one is not None]
+        if len(given) != 1 or not given[0] > 0:
+            raise ValueError("uncertainty: give either factor or error, above 0")
+
+    def spread(self, own: float | None) -> float | None:
+        """Of a score whose network states `own`."""
+        if self.factor is None:
+            return self.error
+        return None if own is None else own * self.factor
+
+
+@dataclass(frozen=True)
 class Card:
     """The facts of one bundle, as `card.toml` states them.
 
@@ -79,7 +105,8 @@ class Card:
     `measured` holds the figures of the evaluation run as the trainer wrote them, and
     `limitations` the sentences that must travel with every score. `weights` is empty for a
     network that was trained from scratch. `domain` limits what a picture may be like to be
-    scored (`models.domain`); empty, everything is.
+    scored (`models.domain`); empty, everything is. Without `uncertainty` the network's own
+    `spread` is taken as it is.
     """
 
     name: str
@@ -97,6 +124,7 @@ class Card:
     sha256: Mapping[str, str]
     weights: tuple[StartingWeights, ...] = ()
     domain: domain.Limits = field(default_factory=dict)
+    uncertainty: Uncertainty | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +174,7 @@ def parse_card(text: str, source: str = CARD_NAME) -> Card:
             sha256=MappingProxyType(dict(raw["sha256"])),
             weights=tuple(StartingWeights(**one) for one in raw.get("weights", ())),
             domain=MappingProxyType(domain.limits_from(render.kind, raw.get("domain", {}))),
+            uncertainty=Uncertainty(**raw["uncertainty"]) if "uncertainty" in raw else None,
         )
     except tomllib.TOMLDecodeError as error:
         raise CardError(f"{source}: not TOML: {error}") from error

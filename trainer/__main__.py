@@ -1,19 +1,20 @@
 """`python -m trainer`: from clean slices to a bundle.
 
-    phantom    write a digital chest as two DICOM series, one good and one under-dosed
-    simulate   degrade, draw and score the clean slices of a recipe
-    calibrate  print the recipe's target knots, or a source's photons, as the slices give them
-    fit        train the recipe's network on a simulated set
-    reproduce  run a paper's procedure and print its table beside what was measured
-    weights    keep a file of weights under timm's tensor names
-    evaluate   measure a bundle, or a run, on a scored folder or a simulated set
-    robustness measure how a bundle's score hangs on what is not quality, and its false alarms
-    export     write a run as a bundle
-    domain     learn what a bundle is for from its recipe's slices, and write it into its card
-    page       write a bundle's page for people from its card
-    commission propose limits from folders of one's own series, as `iqgate commission` does
-    finetune   train a bundle on, with a site's own scored images
-    figures    draw every degradation at five severities
+    phantom     write a digital chest as two DICOM series, one good and one under-dosed
+    simulate    degrade, draw and score the clean slices of a recipe
+    calibrate   print the recipe's target knots, or a source's photons, as the slices give them
+    fit         train the recipe's network on a simulated set
+    reproduce   run a paper's procedure and print its table beside what was measured
+    weights     keep a file of weights under timm's tensor names
+    evaluate    measure a bundle, or a run, on a scored folder or a simulated set
+    robustness  measure how a bundle's score hangs on what is not quality, and its false alarms
+    export      write a run as a bundle
+    domain      learn what a bundle is for from its recipe's slices, and write it into its card
+    uncertainty find how far a bundle's scores may be off, and write it into its card
+    page        write a bundle's page for people from its card
+    commission  propose limits from folders of one's own series, as `iqgate commission` does
+    finetune    train a bundle on, with a site's own scored images
+    figures     draw every degradation at five severities
 
 Exit status: 0 done, 2 bad usage, recipe or data. torch is imported only by what needs it.
 """
@@ -273,6 +274,16 @@ def _domain(options: argparse.Namespace) -> None:
         print(f"{name} = [{low:g}, {high:g}]")
 
 
+def _uncertainty(options: argparse.Namespace) -> None:
+    from trainer import uncertainty
+
+    found = uncertainty.learn(options.bundle, options.data, options.found_on, options.threads)
+    if found.factor is not None:
+        print(f"the network's spread × {found.factor:g} is a standard deviation")
+    else:
+        print(f"a score's standard deviation is {found.error:g}")
+
+
 def _commission(options: argparse.Namespace) -> None:
     from models.proposal import Budget
     from trainer import commissioning
@@ -332,6 +343,7 @@ COMMANDS = {
     "robustness": _robustness,
     "export": _export,
     "domain": _domain,
+    "uncertainty": _uncertainty,
     "page": _page,
     "commission": _commission,
     "finetune": _finetune,

@@ -145,6 +145,18 @@ def parser() -> argparse.ArgumentParser:
     domain.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
     domain.add_argument("--slices", type=int, default=6, help="of each source (default 6)")
 
+    uncertainty = commands.add_parser(
+        "uncertainty", help="find how far a bundle's scores may be off, into its card"
+    )
+    uncertainty.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
+    uncertainty.add_argument(
+        "--data", type=Path, required=True, help="simulated set of sources it was not trained on"
+    )
+    uncertainty.add_argument(
+        "--found-on", required=True, help="what the set shows, in words, for the card"
+    )
+    uncertainty.add_argument("--threads", type=int, default=2)
+
     commission = commands.add_parser(
         "commission", help="propose limits from folders of one's own series"
     )

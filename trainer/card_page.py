@@ -62,6 +62,7 @@ def _facts(bundle: Bundle) -> list[str]:
             "scale",
             f"{card.scale.worst:g} (worst) to {card.scale.best:g} (best). {card.scale.meaning}",
         ),
+        *_doubt(card),
         ("trained on", sources),
         *(
             ("started from", f"{one.backbone}: {one.source or one.file}, {one.licence}")
@@ -73,6 +74,19 @@ def _facts(bundle: Bundle) -> list[str]:
         "",
         *(f"- {one.name}: {one.attribution}" for one in card.training if one.attribution),
     ]
+
+
+def _doubt(card: Card) -> list[tuple[str, str]]:
+    stated = card.uncertainty
+    if stated is None:
+        return []
+    what = (
+        f"{stated.error:g} for every slice"
+        if stated.factor is None
+        else f"the network's `spread` × {stated.factor:g}"
+    )
+    found = f"found on {stated.pictures} pictures: {stated.found_on}"
+    return [("standard deviation of a score", f"{what}; {found}")]
 
 
 def _drawn(card: Card) -> str:

@@ -6,9 +6,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from models.card import Card, StartingWeights, TrainingSource
+import tomlkit
+
+from models.card import CARD_NAME, Card, StartingWeights, TrainingSource, load_bundle
 from trainer.recipe import Recipe
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -69,6 +72,8 @@ def card_text(card: Card) -> str:
     ]
     if card.domain:
         lines += ["", "[domain]", *_pairs(card.domain)]
+    if card.uncertainty is not None:
+        lines += ["", "[uncertainty]", *_pairs(asdict(card.uncertainty))]
     for source in card.training:
         lines += ["", "[[training]]", *_pairs(asdict(source))]
     for weights in card.weights:
@@ -77,6 +82,27 @@ def card_text(card: Card) -> str:
         lines += ["", f"[measured.{_key(title)}]", *_pairs(table)]
     lines += ["", "[sha256]", *_pairs(card.sha256)]
     return "\n".join(lines) + "\n"
+
+
+def amend(bundle: Path, title: str, table: Mapping[str, Any]) -> None:
+    """Write a table into a bundle's card and keep all else of it, to the letter.
+
+    Raises CardError where the bundle is damaged, before or after.
+    """
+    load_bundle(bundle)
+    path = bundle / CARD_NAME
+    document: Any = tomlkit.parse(path.read_text("utf-8"))
+    added = tomlkit.table()
+    for name, value in table.items():
+        added.add(name, value)
+    if title in document:
+        document[title] = added
+        text = tomlkit.dumps(document)
+    else:
+        put = tomlkit.dumps({title: added})
+        text = tomlkit.dumps(document).replace("[sha256]\n", f"{put}\n[sha256]\n", 1)
+    path.write_text(text, "utf-8")
+    load_bundle(bundle)
 
 
 def _pairs(table: Mapping[str, Any]) -> list[str]:

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tomlkit
 
 from models import domain
-from models.card import CARD_NAME, load_bundle
+from trainer import cards
 from trainer.datasets import CleanSlice
 from trainer.datasets.dicom_pet import on_grid
 from trainer.degradations import ARTEFACTS, degrade
@@ -77,20 +76,7 @@ def write(bundle: Path, limits_: Mapping[str, tuple[float, float]]) -> None:
 
     Raises CardError where the bundle is damaged, before or after.
     """
-    load_bundle(bundle)
-    path = bundle / CARD_NAME
-    document: Any = tomlkit.parse(path.read_text("utf-8"))
-    table = tomlkit.table()
-    for name, span in limits_.items():
-        table.add(name, list(span))
-    if "domain" in document:
-        document["domain"] = table
-        text = tomlkit.dumps(document)
-    else:
-        added = tomlkit.dumps({"domain": table})
-        text = tomlkit.dumps(document).replace("[sha256]\n", f"{added}\n[sha256]\n", 1)
-    path.write_text(text, "utf-8")
-    load_bundle(bundle)
+    cards.amend(bundle, "domain", {name: list(span) for name, span in limits_.items()})
 
 
 def _some(found: Iterator[Subject], source: Source, count: int) -> list[Subject]:

@@ -255,12 +255,13 @@ def _result(one: _Prepared, outputs: dict[str, npt.NDArray[np.float32]], row: in
     score = float(outputs["score"][row])
     if not np.isfinite(score):
         return FrameResult(one.stack, one.position_mm, excluded="the network gave no finite score")
-    spread = outputs.get("spread")
+    own = float(outputs["spread"][row]) if "spread" in outputs else None
+    stated = one.bundle.card.uncertainty
     return FrameResult(
         stack=one.stack,
         position_mm=one.position_mm,
         score=score,
-        spread=None if spread is None else float(spread[row]),
+        spread=own if stated is None else stated.spread(own),
         noise_hu=one.drawing.noise_hu,
         snr=one.drawing.snr,
         level=one.drawing.level,

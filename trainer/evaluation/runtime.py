@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,23 @@ def bundle_scores(
 
     Raises DatasetError naming an image that cannot be read, or cannot be the network's input.
     """
+    return bundle_outputs(bundle, pictures, ["score"], threads)["score"]
+
+
+def bundle_outputs(
+    bundle: Bundle,
+    pictures: npt.NDArray[Any] | ScoredImages,
+    names: Sequence[str],
+    threads: int = 2,
+) -> dict[str, Scores]:
+    """As `bundle_scores`, the outputs of these names."""
     running = session(bundle.model_path, threads)
-    name = running.get_inputs()[0].name
-    parts = [running.run(["score"], {name: batch})[0] for batch in _batches(pictures, bundle)]
-    return np.concatenate(parts).astype(np.float32)
+    read = running.get_inputs()[0].name
+    parts = [running.run(list(names), {read: batch}) for batch in _batches(pictures, bundle)]
+    return {
+        name: np.concatenate(found).astype(np.float32)
+        for name, found in zip(names, zip(*parts, strict=True), strict=True)
+    }
 
 
 def fit_input(picture: Float, shape: tuple[int, int, int], name: str = "picture") -> Float:
