@@ -14,15 +14,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models.card import CardError, load_bundles
 from models.proposal import Budget
 from service import log
-from service.config import VERSION, Peer, Settings, load_settings
+from service.config import PRECISIONS, VERSION, Peer, Settings, load_settings, score_settings
 from service.errors import ConfigError, IqgateError
 from service.ledger.database import Database
 
 EXIT_OK, EXIT_NOT_ALL, EXIT_USAGE = 0, 1, 2
 DEFAULT_CONFIGS = (Path("iqgate.toml"), Path("/etc/iqgate/iqgate.toml"))
+NO_FOLDER = Path(tempfile.gettempdir())
+"""The data directory of commands that run without a configuration and keep nothing."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,14 +49,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def _settings(arguments: argparse.Namespace) -> tuple[Settings, Path | None]:
     """The settings and the file they come from; the environment alone where there is none."""
-    config = arguments.config or _path_from_environment()
-    config = config or next((path for path in DEFAULT_CONFIGS if path.exists()), None)
+    config = _config(arguments)
     return load_settings(config), config
 
 
-def _path_from_environment() -> Path | None:
+def _config(arguments: argparse.Namespace) -> Path | None:
     named = os.environ.get("IQGATE_CONFIG")
-    return Path(named) if named else None
+    config = arguments.config or (Path(named) if named else None)
+    return config or next((path for path in DEFAULT_CONFIGS if path.exists()), None)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -111,13 +112,12 @@ def _assess(arguments: argparse.Namespace) -> int:
     if arguments.config is not None:
         settings, _ = _settings(arguments)
     else:
-        settings = Settings(mode="report", data_dir=Path(tempfile.gettempdir()))
+        settings = Settings(mode="report", data_dir=NO_FOLDER)
     missing = [path for path in arguments.paths if not path.exists()]
     if missing:
         raise ConfigError(f"{missing[0]}: no such file or folder")
     policy = load_policy(settings)
-    cache = settings.engine_cache if arguments.config else settings.score.engine_cache
-    scorer = Scorer(settings.bundles, settings.score, cache)
+    scorer = Scorer(settings.bundles, settings.score, _engine_cache(settings))
     found, unreadable = assess.gather(arguments.paths, settings.score.max_frame_pixels)
     assessed = []
     fusion = Fusion(fusing_of(scorer.bundles, settings.complete))
@@ -227,40 +227,26 @@ def _existing_database(settings: Settings) -> Database:
 
 
 def _bundle(arguments: argparse.Namespace) -> int:
-    from service.score.bundles import chosen as serving
-    from service.score.engines.onnxruntime import OnnxRuntimeEngine
+    from service import bundle
 
-    settings = _bundle_settings(arguments)
-    folder = arguments.bundles or settings.bundles
-    try:
-        bundles = load_bundles(folder)
-    except CardError as error:
-        raise ConfigError(str(error)) from error
+    if _config(arguments) is not None:
+        settings, _ = _settings(arguments)
+    else:
+        settings = Settings(mode="shadow", data_dir=NO_FOLDER)
+    given = {"engine": arguments.engine, "precision": arguments.precision}
+    score = score_settings(settings.score, {name: one for name, one in given.items() if one})
     # in a folder named on the command line the configuration's names may not be there
-    names = () if arguments.bundles else settings.score.serve
-    served = {one.digest for one in serving(bundles, names, folder)}
-    chosen = [one for one in bundles if arguments.name in (None, one.card.name)]
-    if not chosen:
-        raise ConfigError(f"{folder}: no bundle {arguments.name or ''} there")
-    for one in chosen:
-        card = one.card
-        serves = "  serves" if one.digest in served else ""
-        print(
-            f"{card.name} {card.version}  {card.modality}  "
-            f"{card.architecture}/{card.preset}{serves}"
-        )
-        if arguments.action == "show":
-            print((one.folder / "card.toml").read_text("utf-8"))
-        if arguments.action == "verify":
-            difference = OnnxRuntimeEngine(one).golden_difference
-            print(f"  golden outputs reproduced: largest difference {difference:.2g}")
-    return EXIT_OK
+    served = () if arguments.bundles else settings.score.serve
+    folder = arguments.bundles or settings.bundles
+    built = _engine_cache(settings)
+    good = bundle.run(arguments.action, folder, served, arguments.name, score, built, print)
+    return EXIT_OK if good else EXIT_NOT_ALL
 
 
-def _bundle_settings(arguments: argparse.Namespace) -> Settings:
-    if arguments.config is not None:
-        return _settings(arguments)[0]
-    return Settings(mode="shadow", data_dir=Path(tempfile.gettempdir()))
+def _engine_cache(settings: Settings) -> Path | None:
+    """Where built engines are kept; None where no folder of the gate's own is configured."""
+    own = settings.data_dir != NO_FOLDER
+    return settings.engine_cache if own else settings.score.engine_cache
 
 
 def _commission(arguments: argparse.Namespace) -> int:
@@ -371,10 +357,12 @@ def _parser() -> argparse.ArgumentParser:
     command = add("letters", _letters, "dead letters: list, retry or drop them")
     command.add_argument("action", choices=("list", "retry", "drop"))
     command.add_argument("names", nargs="*", metavar="LETTER")
-    command = add("bundle", _bundle, "bundles: list, show or verify them")
-    command.add_argument("action", choices=("list", "show", "verify"))
+    command = add("bundle", _bundle, "bundles: list, show or verify them, build their engines")
+    command.add_argument("action", choices=("list", "show", "verify", "build"))
     command.add_argument("name", nargs="?", help="one bundle; default: all")
     command.add_argument("--bundles", type=Path, metavar="DIR", help="folder of bundle folders")
+    command.add_argument("--engine", choices=tuple(PRECISIONS), help="instead of score.engine")
+    command.add_argument("--precision", choices=sorted({*sum(PRECISIONS.values(), ())}))
     command = add(
         "commission", _commission, "limits: show what shadow mode gathered, list or sign records"
     )

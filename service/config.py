@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import tomllib
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -304,6 +305,18 @@ def load_settings(path: Path | None) -> Settings:
     return _settings(str(path), table, path.absolute().parent)
 
 
+def score_settings(score: Score, given: Mapping[str, str]) -> Score:
+    """The settings of the worker with some given on the command line instead; an engine given so
+    runs every bundle, and nothing stands in for it. Raises ConfigError."""
+    alone: dict[str, Any] = (
+        {"engines": {}, "precision": None, "fallback": None} if "engine" in given else {}
+    )
+    try:
+        return Score(**{**score.model_dump(), **alone, **given})
+    except ValidationError as error:
+        raise ConfigError(_explain("command line", error)) from error
+
+
 def _settings(source: str, table: dict[str, Any], base: Path) -> Settings:
     try:
         return _anchored(Settings(**table), base)
@@ -343,6 +356,8 @@ def _explain(source: str, error: ValidationError) -> str:
                 hint = "must be given; conf/iqgate.toml shows how"
             case "extra_forbidden":
                 hint = "is not a setting; conf/iqgate.toml lists them all"
+            case "value_error" if isinstance(fault["input"], dict):
+                hint = str(fault["ctx"]["error"])
             case _:
                 hint = f"{fault['msg']} (got {fault['input']!r})"
         lines.append(f"{source}: {name}: {hint}")

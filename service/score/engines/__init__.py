@@ -24,7 +24,7 @@ import numpy.typing as npt
 from models.card import Bundle
 from service.config import EngineName, Precision
 
-__all__ = ["Batch", "Engine", "EngineName", "Outputs", "Precision", "Startup"]
+__all__ = ["Batch", "Engine", "EngineName", "GoldenFigure", "Outputs", "Precision", "Startup"]
 
 Batch = npt.NDArray[np.float32]
 """Network input `[B, C, H, W]`, as `models.render` draws it."""
@@ -34,6 +34,30 @@ Outputs = dict[str, npt.NDArray[np.float32]]
 `weight [B, h, w]`."""
 
 
+@dataclass(frozen=True)
+class GoldenFigure:
+    """How far one output lies from its golden values.
+
+    measure: "largest" difference of any value; in reduced precision a picture (`map`, `weight`),
+    which no verdict reads, is held to its "mean" difference instead.
+    """
+
+    output: str
+    measure: str
+    difference: float
+    allowed: float
+
+    @property
+    def reproduced(self) -> bool:
+        return self.difference <= self.allowed  # False for NaN, too
+
+    def __str__(self) -> str:
+        return (
+            f"{self.output}: {self.measure} difference {self.difference:.3g}, "
+            f"allowed {self.allowed:.3g}"
+        )
+
+
 class Engine(Protocol):
     """A bundle ready to run. `precision` is what the network is computed in; its input and outputs
     are FP32 always."""
@@ -41,6 +65,8 @@ class Engine(Protocol):
     name: EngineName
     bundle: Bundle
     precision: Precision
+    golden: tuple[GoldenFigure, ...]
+    """How far its outputs lie from the golden ones; empty only while it is made ready."""
 
     def infer(self, batch: Batch) -> Outputs:
         """The network's outputs for any number of pictures. May be called from several threads.

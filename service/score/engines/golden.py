@@ -3,40 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from service.errors import EngineUnavailable
-from service.score.engines import Engine
+from service.score.engines import Engine, GoldenFigure
 
 REDUCED_TOLERANCE = 0.02
 """How far the score of a slice may lie from the golden one where an engine computes in FP16 or
 bfloat16, in points of the score. In FP32 the tolerance in golden.npz holds (1e-3)."""
-
-
-@dataclass(frozen=True)
-class GoldenFigure:
-    """How far one output lies from its golden values.
-
-    measure: "largest" difference of any value; in reduced precision a picture (`map`, `weight`),
-    which no verdict reads, is held to its "mean" difference instead.
-    """
-
-    output: str
-    measure: str
-    difference: float
-    allowed: float
-
-    @property
-    def reproduced(self) -> bool:
-        return self.difference <= self.allowed  # False for NaN, too
-
-    def __str__(self) -> str:
-        return (
-            f"{self.output}: {self.measure} difference {self.difference:.3g}, "
-            f"allowed {self.allowed:.3g}"
-        )
 
 
 def golden_figures(engine: Engine, sizes: Sequence[int] = ()) -> tuple[GoldenFigure, ...]:
