@@ -7,7 +7,7 @@ a frame is claimed alone, so that it takes no other with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -153,9 +153,11 @@ def store(
     *,
     thumbnails_kept: int,
     now: float,
+    spent_s: Mapping[str, float] | None = None,
 ) -> set[int]:
     """Write results under the claim's token; the ids of the series they belong to.
 
+    spent_s: seconds that the worker spent, by stage, since it last stored.
     Raises LeaseLost, and writes nothing, when any of the frames is no longer held.
     """
     with database.write() as connection:
@@ -197,6 +199,8 @@ def store(
         tally.count(
             connection, "frames", "scored", by=sum(one.score is not None for one in outcomes)
         )
+        for stage, seconds in (spent_s or {}).items():
+            tally.count(connection, "stage_seconds", stage, by=seconds)
         tally.count(connection, "frames", "excluded", by=sum(one.score is None for one in outcomes))
         return set(series_of.values())
 

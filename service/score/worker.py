@@ -8,8 +8,10 @@ of them kill the process, all come back to be claimed alone, each in turn (`ledg
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from service.companion import CtFrame, Fusing
@@ -28,6 +30,9 @@ from service.score.provisional import Provisional
 from service.score.scorer import Drawn, FrameResult, Scorer
 
 log = logging.getLogger("iqgate.score")
+
+STAGES = ("claim", "draw", "infer", "store")
+"""Of the worker's time; `draw` runs beside the others."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class Worker:
         self._leases = Leases(database, settings.score.lease_s, clock)
         self._drawing = ThreadPoolExecutor(1, "draw")
         self._ahead: _Underway | None = None
+        self._spent_s = dict.fromkeys(STAGES, 0.0)
 
     def step(self) -> bool:
         """Work on one claim; False when nothing waited."""
@@ -105,14 +111,15 @@ class Worker:
 
     def _begin(self, *, first_attempts_only: bool = False) -> _Underway | None:
         """Claim frames and have them drawn; None when nothing waits."""
-        claim = scoring.claim(
-            self.database,
-            limit=self.settings.batch_size,
-            lease_s=self.settings.lease_s,
-            max_attempts=self.settings.max_attempts,
-            now=self.clock(),
-            first_attempts_only=first_attempts_only,
-        )
+        with self._timed("claim"):
+            claim = scoring.claim(
+                self.database,
+                limit=self.settings.batch_size,
+                lease_s=self.settings.lease_s,
+                max_attempts=self.settings.max_attempts,
+                now=self.clock(),
+                first_attempts_only=first_attempts_only,
+            )
         if claim is None:
             return None
         self._leases.keep(claim.token)
@@ -126,23 +133,40 @@ class Worker:
             {} if self.fusing is None else pairing.companions(self.database, ids, self.fusing)
         )
         levels = intensity.known_levels(self.database, ids)
-        return self.scorer.draw(
-            [
-                self._source(one, companions.get(one.frame_id), levels.get(one.series_id, {}))
-                for one in claim.frames
-            ]
-        )
+        with self._timed("draw"):
+            return self.scorer.draw(
+                [
+                    self._source(one, companions.get(one.frame_id), levels.get(one.series_id, {}))
+                    for one in claim.frames
+                ]
+            )
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        """Count the seconds of the block; they are stored with the next results."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._spent_s[stage] += time.monotonic() - began
 
     def _score(self, claim: Claim, drawn: Drawn) -> set[int]:
         """Infer and store; the ids of the series whose scores changed."""
-        results = self.scorer.infer(drawn)
-        return scoring.store(
-            self.database,
-            claim,
-            [_outcome(frame, result) for frame, result in zip(claim.frames, results, strict=True)],
-            thumbnails_kept=self.settings.thumbnails,
-            now=self.clock(),
-        )
+        with self._timed("infer"):
+            results = self.scorer.infer(drawn)
+        spent_s, self._spent_s = self._spent_s, dict.fromkeys(STAGES, 0.0)
+        with self._timed("store"):
+            return scoring.store(
+                self.database,
+                claim,
+                [
+                    _outcome(frame, result)
+                    for frame, result in zip(claim.frames, results, strict=True)
+                ],
+                thumbnails_kept=self.settings.thumbnails,
+                now=self.clock(),
+                spent_s=spent_s,
+            )
 
     def _source(
         self, frame: ClaimedFrame, companion: CtFrame | None, levels: intensity.Levels

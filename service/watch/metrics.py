@@ -91,6 +91,12 @@ def _counters(connection: Connection) -> Iterable[Metric]:
         {("scored",): 0.0, ("excluded",): 0.0} | tally.read(connection, "frames"),
     )
     yield _counter(
+        "iqgate_worker_stage_seconds",
+        "Seconds that workers spent, by stage; drawing runs beside the others.",
+        ("stage",),
+        tally.read(connection, "stage_seconds"),
+    )
+    yield _counter(
         "iqgate_verdicts",
         "Final verdicts, by modality.",
         ("modality", "verdict"),

@@ -11,7 +11,7 @@ import pytest
 from service import header
 from service.config import Score, Settings
 from service.judge.policy import parse_policy
-from service.ledger import closing, scoring
+from service.ledger import closing, scoring, tally
 from service.ledger.database import Database
 from service.ledger.tables import FrameState
 from service.ledger.wake import Wake
@@ -97,6 +97,10 @@ def test_the_next_claim_is_drawn_while_one_is_inferred(five):
         pass
     worker.close()
     assert [state for state, _ in five.frames()] == [FrameState.SCORED] * 5
+    with five.database.read() as connection:
+        spent_s = tally.read(connection, "stage_seconds")
+    assert {stage for (stage,) in spent_s} == {"claim", "draw", "infer", "store"}
+    assert min(spent_s.values()) > 0
 
 
 def test_closing_gives_back_what_was_taken_ahead(five):
