@@ -20,7 +20,9 @@ from models.networks.network import Network
 from models.render import Float
 from trainer import loop, weights
 from trainer.batches import Pictures
+from trainer.by_kind import ByKind, labels
 from trainer.datasets import SimulatedSet
+from trainer.depthwise import quicken
 from trainer.losses import Supervised
 from trainer.readout import fit_readout
 from trainer.recipe import Recipe, parse_recipe
@@ -74,6 +76,15 @@ def fit(
     step = loop.Step(run, recipe.text, stop_after, report)
     order = evened(train.targets, network.preset.highest, settings.most_repeats)
     images = train.scored.images
+    scores, objective = train.targets, Supervised(network)
+    if settings.severities:
+        kinds = [one.name for one in recipe.degradations]
+        scores = labels(train, kinds)
+        objective = ByKind(
+            network, len(kinds), settings.severities, settings.order, settings.backbone_rate
+        )
+    if settings.fixed_depthwise:
+        quicken(network)
     if fabric.is_global_zero and not (run / loop.CHECKPOINT_NAME).exists():
         _describe(run, recipe, train, without, start, records)
     fabric.barrier()
@@ -82,11 +93,11 @@ def fit(
         return network
     loop.train(
         network,
-        Supervised(network),
+        objective,
         settings,
         settings.hardware,
         fabric,
-        Pictures([images[i] for i in order], train.targets[order], views, channels),
+        Pictures([images[i] for i in order], scores[order], views, channels),
         step,
         validation=Pictures(validation.scored.images, validation.targets, views, channels)
         if validation is not None

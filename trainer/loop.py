@@ -103,7 +103,7 @@ def train(
     objective.to(fabric.device)
     network.to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(
-        [parameter for parameter in network.parameters() if parameter.requires_grad],
+        objective.groups(),
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
     )
@@ -288,7 +288,7 @@ def _schedule(
     if settings.schedule == "one-cycle":
         return torch.optim.lr_scheduler.OneCycleLR(
             optimiser,
-            max_lr=settings.learning_rate,
+            max_lr=[group["lr"] for group in optimiser.param_groups],
             total_steps=steps,
             pct_start=0.1,
             cycle_momentum=False,

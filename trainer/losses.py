@@ -53,6 +53,10 @@ class Supervised:
         """
         return self.network.loss(forward(batch.pictures), self.network.targets(batch.scores))
 
+    def groups(self) -> list[dict[str, Any]]:
+        """What learns, in groups as torch's optimisers take them, some with a rate of their own."""
+        return [{"params": [one for one in self.network.parameters() if one.requires_grad]}]
+
     def to(self, device: torch.device) -> None:
         """Move what it holds beside the network to the network's device."""
 

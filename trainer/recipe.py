@@ -107,14 +107,20 @@ class Fit(Training):
     """How the network is trained, and on what.
 
     kl_weight: β of MD-IQA's equation 4, for a network that has it; most_repeats: how often a
-    picture of a rarely met score may come in an epoch, to even out the scale; the rest:
-    `settings.Training` and `settings.Hardware`.
+    picture of a rarely met score may come in an epoch, to even out the scale; severities, order,
+    backbone_rate: MIQANet also learns the severities (`trainer/by_kind.py`), 0 for scores alone;
+    fixed_depthwise: depthwise filters stay as published, which takes half the time
+    (`trainer/depthwise.py`); the rest: `settings.Training` and `settings.Hardware`.
     """
 
     schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     kl_weight: Annotated[float, Field(ge=0)] = 0.1
     most_repeats: Annotated[int, Field(ge=1)] = 1
+    severities: Annotated[float, Field(ge=0)] = 0.0
+    order: Annotated[float, Field(ge=0)] = 0.0
+    backbone_rate: Annotated[float, Field(gt=0)] | None = None
+    fixed_depthwise: bool = False
     accelerator: str = "auto"
     devices: int | str = 1
     strategy: str = "auto"

@@ -42,3 +42,10 @@ def weight_file(name: str, weights: Path) -> Path:
         f"{weights}: holds no {name}.safetensors (nor .pth, .bin); save timm's weights of {name} "
         "there, or leave the weights out to start from scratch"
     )
+
+
+def drop_unread(cnn: Any) -> None:
+    """Drop the blocks of timm's EfficientNets beyond the last stage that is read, in place."""
+    name, _, number = cnn.feature_info.module_name()[-1].partition(".")
+    if name == "blocks":
+        del cnn.blocks[int(number) + 1 :]

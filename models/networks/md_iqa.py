@@ -50,7 +50,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.networks import gaussian
-from models.networks.backbone import backbone
+from models.networks.backbone import backbone, drop_unread
 from models.networks.deformable import DeformableConv
 from models.networks.network import Network, check_ablations
 from models.networks.patchwise import normalised_weights
@@ -154,7 +154,7 @@ class MDIQA(Network):
             out_indices=stages,
             **preset.cnn_options,
         )
-        _drop_unread(cnn)
+        drop_unread(cnn)
         widths = dict(zip(stages, cnn.feature_info.channels(), strict=True))
         strides = dict(zip(stages, cnn.feature_info.reduction(), strict=True))
         self._stages = stages
@@ -318,13 +318,6 @@ def build(preset: str, *, weights: Path | None = None, ablations: Iterable[str] 
     if "direct-regression" in asked:
         chosen = replace(chosen, distributions=False)
     return MDIQA(chosen, weights)
-
-
-def _drop_unread(cnn: Any) -> None:
-    """Drop the blocks of timm's EfficientNets beyond the last stage that is read, in place."""
-    name, _, number = cnn.feature_info.module_name()[-1].partition(".")
-    if name == "blocks":
-        del cnn.blocks[int(number) + 1 :]
 
 
 def _conv(channels: int, out_channels: int, kernel: int) -> nn.Sequential:

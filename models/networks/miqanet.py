@@ -30,9 +30,10 @@ What it leaves open, and what was chosen here:
 Preset `paper`: ResNet34 (21.3 M) and Swin-B (86.7 M) with 28.3 M of alignment and decoders are
 136.3 M parameters; the paper says 137.65 M (Table V). Its Table VI gives about 137 M to a CNN-only
 ResNet152 and to a Swin-only Swin-L too. Built alike, those have 72 M and 211 M (Swin-L alone has
-195 M), so their architecture is reproduced and their count is not. Preset `compact` learns from
-scratch on a CPU: a narrow residual net with batch norm, and a two-stage Swin that reads its tokens
-from the first stage of that net.
+195 M), so their architecture is reproduced and their count is not. Preset `compact` fits a CPU:
+EfficientNet-Lite0 to its stride 16 (batch norm, no squeeze-excitation; its published weights
+install from a package index), and a two-stage Swin, from scratch, that reads its tokens from that
+net's stride 4.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.networks.backbone import backbone
+from models.networks.backbone import backbone, drop_unread
 from models.networks.decoders import ConvolutionalDecoder, TransformerDecoder
 from models.networks.deformable import DeformableConv
 from models.networks.network import Network, check_ablations
@@ -71,9 +72,9 @@ class Preset:
     `lenet` or a timm model that tells its stages apart, None without that branch; cnn_stages:
     which of them are used, by timm's index (hand-written nets: all). swin, swin_options: a timm
     Swin Transformer, None without that branch; swin_stages: which are used; swin_reads: the place
-    in cnn_stages of the map it reads its tokens from, None for the picture. adaptive: whether α
-    is learned. aligned, embedded, heads: channels of the two decoders, attention heads of the
-    second. weights: the backbones can start from published weights.
+    in cnn_stages of the map it reads its tokens from, None for the picture; swin_weights: it can
+    start from published weights, as every CNN can. adaptive: whether α is learned. aligned,
+    embedded, heads: channels of the two decoders, attention heads of the second.
     """
 
     channels: int
@@ -90,7 +91,7 @@ class Preset:
     aligned: int
     embedded: int
     heads: int
-    weights: bool = False
+    swin_weights: bool = True
     adaptive: bool = True
     highest: float = 4.0
 
@@ -111,15 +112,14 @@ PRESETS = {
         aligned=512,
         embedded=768,
         heads=12,
-        weights=True,
     ),
     "compact": Preset(
         channels=1,
         stem_channels=1,
         side=224,
         patch=16,
-        cnn="resnet10t",
-        cnn_options={"channels": (40, 80, 160, 160), "stem_width": 16},
+        cnn="tf_efficientnet_lite0",
+        cnn_options={},
         cnn_stages=(1, 2, 3),
         swin="swin_tiny_patch4_window7_224",
         swin_options={
@@ -134,6 +134,7 @@ PRESETS = {
         aligned=96,
         embedded=96,
         heads=4,
+        swin_weights=False,
     ),
 }
 
@@ -178,7 +179,7 @@ class MIQANet(Network):
             read = preset.swin_reads
             swin: Any = backbone(
                 preset.swin,
-                weights if read is None else None,
+                weights if preset.swin_weights else None,
                 features_only=True,
                 in_chans=preset.stem_channels if read is None else cnn_widths[read],
                 img_size=preset.side if read is None else preset.side // cnn_reductions[read],
@@ -284,6 +285,7 @@ class MIQANet(Network):
             out_indices=preset.cnn_stages,
             **preset.cnn_options,
         )
+        drop_unread(self.cnn)
         return self.cnn.feature_info.channels(), self.cnn.feature_info.reduction()
 
     def _gather(self, maps: list[Tensor]) -> Tensor:
@@ -324,15 +326,13 @@ class Served(nn.Module):
 def build(preset: str, *, weights: Path | None = None, ablations: Iterable[str] = ()) -> MIQANet:
     """MIQANet of a named preset. Raises KeyError naming the presets or ablations there are.
 
-    Raises ValueError for weights of a preset whose backbones have none, and for ablations that
-    contradict one another or the preset.
+    Raises ValueError for ablations that contradict one another or the preset, FileNotFoundError
+    where weights are given and a backbone's are not among them.
     """
     if preset not in PRESETS:
         raise KeyError(f"MIQANet has no preset {preset!r}; it has {', '.join(PRESETS)}")
     asked = frozenset(ablations)
     check_ablations("MIQANet", ABLATIONS, asked)
-    if weights is not None and not PRESETS[preset].weights:
-        raise ValueError(f"MIQANet {preset} learns from scratch: its backbones have no weights")
     return MIQANet(_changed(PRESETS[preset], asked), weights)
 
 

@@ -20,6 +20,9 @@ from models.physical import to_mr_signal
 from models.render import Float
 from trainer.datasets.scored import DatasetError
 
+MODALITIES = frozenset({"MR", "MRI"})
+"""MR as the standard has it, and as converters write it whose pictures are trained on."""
+
 PASSED_BY = frozenset({"LOCALIZER", "ADC", "FA", "MIP", "MPR", "MOSAIC", "DERIVED"})
 """Image Type values of pictures that are no slices as acquired."""
 
@@ -89,12 +92,17 @@ def _acquired(path: Path) -> pydicom.Dataset | None:
     except (InvalidDicomError, RecursionError):  # not DICOM, or nested beyond reason
         return None
     kind = {str(value).upper() for value in ds.get("ImageType", [])}
-    return ds if ds.get("Modality") == "MR" and not kind & PASSED_BY else None
+    return ds if ds.get("Modality") in MODALITIES and not kind & PASSED_BY else None
 
 
 def _stack(ds: pydicom.Dataset) -> tuple[object, ...]:
     turned = tuple(round(float(value), 3) for value in ds.ImageOrientationPatient)
-    return ds.SeriesInstanceUID, turned, ds.get("EchoNumbers"), ds.get("TemporalPositionIdentifier")
+    return (
+        ds.get("SeriesInstanceUID"),
+        turned,
+        ds.get("EchoNumbers"),
+        ds.get("TemporalPositionIdentifier"),
+    )
 
 
 def _slice(ds: pydicom.Dataset, source: str, name: str) -> MrSlice:
