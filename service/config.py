@@ -127,6 +127,8 @@ class Score(_Section):
     """Whether TensorRT's batches are recorded and launched as CUDA graphs."""
     engine_cache: Path | None = None
     """Where built engines are kept; by default `engines` in the data directory."""
+    niceness: Annotated[int, Field(ge=0, le=19)] = 5
+    """How far scoring gives way to reception, as nice(1) counts; 0: not at all."""
     batch_size: Count = 16
     decode_threads: Count = 2
     lease_s: Seconds = 60

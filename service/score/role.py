@@ -16,6 +16,7 @@ from service.role import Heart, stop_on_signal, wall_clock
 from service.score.conclude import Concluder
 from service.score.engines.choice import described
 from service.score.pair import Pairer, fusing_of
+from service.score.priority import give_way
 from service.score.provisional import Provisional
 from service.score.ready import ready_scorer
 from service.score.worker import Worker
@@ -39,6 +40,7 @@ def load_policy(settings: Settings) -> Policy:
 def run(settings: Settings) -> None:
     """Score until SIGTERM. Raises ConfigError when a bundle or the policy cannot be used,
     EngineFailed when its device is lost."""
+    give_way(settings.score.niceness)
     database = Database(settings.database_url)
     stopped = threading.Event()
     wake = Wake(settings.database_url)
