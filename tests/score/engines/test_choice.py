@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from service import serve
 from service.config import Score, Settings, load_settings
 from service.errors import ConfigError, EngineFailed, EngineUnavailable, StartupCalledOff
 from service.ledger import reading
@@ -17,7 +18,6 @@ from service.score.engines import Startup
 from service.score.engines.choice import described, precision_of, ready_engines
 from service.score.ready import ready_scorer
 from service.score.scorer import Scorer
-from service.serve import processes
 from service.watch.health import readiness
 from tests.score.engines.nvidia import FakeCuda, FakeTensorRt, install
 from tests.score.test_worker import Gate
@@ -105,11 +105,11 @@ def test_each_engine_has_a_precision_of_its_own(tmp_path):
 def test_serve_starts_a_worker_for_each_gpu(tmp_path):
     def started(**score):
         settings = Settings(mode="shadow", data_dir=tmp_path, score=Score(**score))
-        return [one for one in processes(settings) if one[0] == "score"]
+        return [one for one in serve.processes(settings) if one[0] == "score"]
 
     assert started() == [("score", None)]
     assert started(gpus=("0", "GPU-8a6c")) == [("score", "0"), ("score", "GPU-8a6c")]
-    roles = [role for role, _ in processes(Settings(mode="shadow", data_dir=tmp_path))]
+    roles = [role for role, _ in serve.processes(Settings(mode="shadow", data_dir=tmp_path))]
     assert roles == ["receive", "score", "deliver", "watch"]
 
 
