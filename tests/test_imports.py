@@ -102,5 +102,6 @@ def test_the_service_runs_without_torch_installed():
         if "migrations" not in path.parts and path.name != "__main__.py"
     ]
     code = f"import sys, importlib\nfor name in {modules!r}: importlib.import_module(name)\n"
-    code += "assert not {'torch', 'trainer', 'timm', 'cv2', 'scipy'} & set(sys.modules)"
+    code += "assert not {'torch', 'trainer', 'timm', 'cv2', 'scipy', 'onnx'} & set(sys.modules)\n"
+    code += "assert not {'openvino', 'tensorrt', 'cuda'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
