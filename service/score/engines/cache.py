@@ -12,12 +12,18 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
-from service.errors import EngineUnavailable
+from service.errors import EngineUnavailable, StartupCalledOff
+from service.score.engines import Startup
+
+LOOK_S = 1.0
+"""Between looks at a lock that another worker holds."""
 
 
 @dataclass(frozen=True)
@@ -84,16 +90,36 @@ class EngineCache:
     def write_timings(self, key: EngineKey, timings: bytes) -> None:
         _write_whole(self._timings(key), timings)
 
+    def drop(self, key: EngineKey) -> None:
+        """Forget an engine, as one that was refused."""
+        self.path(key).unlink(missing_ok=True)
+
     @contextmanager
-    def building(self, key: EngineKey) -> Iterator[None]:
-        """Held by the one process that builds an engine; the kernel lets go when it dies."""
+    def building(self, key: EngineKey, startup: Startup) -> Iterator[None]:
+        """Held by the one process that builds an engine; the kernel lets go when it dies.
+
+        Raises StartupCalledOff when asked to end while another process holds it.
+        """
         with self.path(key).with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            while not _taken(lock):
+                startup.say(f"{key.bundle}: another worker builds its engine")
+                if startup.stopping():
+                    raise StartupCalledOff(f"{key.bundle}: waiting for its engine was called off")
+                time.sleep(LOOK_S)
             yield
 
     def _timings(self, key: EngineKey) -> Path:
         of = f"{key.tensorrt} {key.gpu} {key.compute_capability}"
         return self.folder / f"timings-{hashlib.sha256(of.encode()).hexdigest()[:16]}.cache"
+
+
+def _taken(lock: IO[str]) -> bool:
+    """Take a lock, if nobody holds it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _head(key: EngineKey, plan: bytes) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from models.card import Bundle
 from service.config import PRECISIONS, EngineName, Precision, Score
-from service.errors import ConfigError, EngineUnavailable
+from service.errors import ConfigError, EngineFailed, EngineUnavailable
 from service.log import line
 from service.score.engines import Engine, Startup
 
@@ -42,10 +42,10 @@ def ready_engine(bundle: Bundle, settings: Score, cache: Path | None, startup: S
     startup.say(f"{bundle.card.name}: loading on {name}")
     try:
         return make(name, bundle, settings, cache, startup)
-    except EngineUnavailable as error:
+    except (EngineUnavailable, EngineFailed) as error:  # a device may be lost at the start, too
         instead = settings.fallback
         if instead is None or instead == name:
-            raise
+            raise EngineUnavailable(str(error)) from error
         log.warning(
             line(
                 "engine-fallback",

@@ -50,8 +50,14 @@ class OnnxRuntimeCudaEngine:
         self._session = self._load(graph)
         self._input = self._session.get_inputs()[0].name
         shape = bundle.card.input_shape
-        self._pictures = {size: self._on_device((size, *shape)) for size in self._sizes}
-        self._bindings = {size: self._binding(size) for size in self._sizes}
+        try:
+            self._pictures = {size: self._on_device((size, *shape)) for size in self._sizes}
+            self._bindings = {size: self._binding(size) for size in self._sizes}
+        except RuntimeError as error:
+            raise EngineUnavailable(
+                f"{bundle.card.name}: no room for batches of {batch_size} on the GPU ({error}); "
+                "lower score.batch_size"
+            ) from error
         self._staged = np.zeros((self._sizes[-1], *shape), np.float32)
         self.golden = verify_golden(self, self._sizes)
 

@@ -78,7 +78,11 @@ class TensorRtEngine:
             raise EngineUnavailable(
                 f"{self._label}: cannot be made ready: {error}{hint}"
             ) from error
-        self.golden = verify_golden(self, self._sizes)
+        try:
+            self.golden = verify_golden(self, self._sizes)
+        except EngineUnavailable:
+            self.cache.drop(self.key)
+            raise
 
     def infer(self, batch: Batch) -> Outputs:
         outputs = {name: _like(held.array, len(batch)) for name, held in self._outputs.items()}
@@ -102,7 +106,7 @@ class TensorRtEngine:
         engine = self._deserialized(self.cache.read(self.key))
         if engine is not None:
             return engine
-        with self.cache.building(self.key):
+        with self.cache.building(self.key, self._startup):
             engine = self._deserialized(self.cache.read(self.key))  # another worker's, by now
             if engine is not None:
                 return engine

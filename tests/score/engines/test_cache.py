@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from service.errors import EngineUnavailable
+from service.errors import EngineUnavailable, StartupCalledOff
+from service.score.engines import Startup
 from service.score.engines.cache import EngineCache, EngineKey
 
 KEY = EngineKey(
@@ -68,6 +69,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from service.score.engines import cache
+from service.score.engines import Startup
 from tests.score.engines.test_cache import KEY
 
 def killed(_descriptor):
@@ -75,7 +77,7 @@ def killed(_descriptor):
 
 cache.os.fsync = killed
 held = cache.EngineCache(Path(sys.argv[1]))
-with held.building(KEY):
+with held.building(KEY, Startup()):
     held.write(KEY, b"plan" * 1000)
 """
 
@@ -86,9 +88,27 @@ def test_a_kill_while_writing_leaves_no_engine_and_no_lock(tmp_path):
     cache = EngineCache(tmp_path)
     assert cache.read(KEY) is None
     assert not cache.path(KEY).exists()
-    with cache.building(KEY):  # the kernel let go of the dead process's lock
+    with cache.building(KEY, Startup()):  # the kernel let go of the dead process's lock
         cache.write(KEY, b"plan")
     assert cache.read(KEY) == b"plan"
+
+
+def test_two_workers_build_an_engine_once(tmp_path, monkeypatch):
+    """The second waits, says so, and may be asked to end meanwhile."""
+    monkeypatch.setattr("service.score.engines.cache.LOOK_S", 0.0)
+    first, second = EngineCache(tmp_path), EngineCache(tmp_path)
+    said: list[str] = []
+    with (
+        first.building(KEY, Startup()),
+        pytest.raises(StartupCalledOff, match="called off"),
+        second.building(KEY, Startup(said.append, lambda: len(said) == 3)),
+    ):
+        raise AssertionError("two hold it")
+    assert said == ["ct-md-iqa-compact: another worker builds its engine"] * 3
+    with second.building(KEY, Startup()):
+        second.write(KEY, b"plan")
+    second.drop(KEY)
+    assert second.read(KEY) is None
 
 
 def test_timings_belong_to_a_gpu_and_a_tensorrt(tmp_path):

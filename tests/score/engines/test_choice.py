@@ -60,6 +60,14 @@ def test_a_fallback_that_is_named_takes_over_and_the_log_says_so(
     assert "no NVIDIA GPU" in record.message
 
 
+def test_a_gpu_that_is_lost_at_the_start_is_an_engine_that_cannot_run(bundle, tmp_path, gpu):
+    gpu[0].failing = True
+    with pytest.raises(EngineUnavailable, match="CUDA error 719"):
+        ready(bundle, tmp_path, engine="tensorrt")
+    engine = ready(bundle, tmp_path, engine="tensorrt", fallback="onnxruntime")
+    assert engine.name == "onnxruntime"
+
+
 def test_a_fallback_that_cannot_run_either_fails_the_start(bundle, tmp_path, monkeypatch):
     cuda = FakeCuda(gpus=0)
     install(monkeypatch, cuda, FakeTensorRt(cuda))

@@ -123,6 +123,7 @@ def test_an_engine_that_misses_the_golden_outputs_is_refused_with_the_figures(
     gpu[1].worse = 0.03
     with pytest.raises(EngineUnavailable, match=r"score: largest difference 0\.03.*allowed 0\.02"):
         TensorRtEngine(bundle, tmp_path / "engines", 4)
+    assert not list((tmp_path / "engines").glob("*.engine")), "and it is not kept"
     gpu[1].worse = float("nan")
     with pytest.raises(EngineUnavailable, match="difference nan"):
         TensorRtEngine(bundle, tmp_path / "engines", 4)
