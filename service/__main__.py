@@ -68,7 +68,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _role(name: str) -> Callable[[argparse.Namespace], int]:
     def run(arguments: argparse.Namespace) -> int:
-        settings, _ = _settings(arguments)
+        settings, config = _settings(arguments)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         if arguments.supervised:
             threading.Thread(target=_end_with_supervisor, daemon=True).start()
@@ -86,7 +86,7 @@ def _role(name: str) -> Callable[[argparse.Namespace], int]:
             case _:
                 from service.watch import role as room  # type: ignore[no-redef]
         try:
-            room.run(settings)
+            room.run(settings, lambda: load_settings(config))
         except OSError as error:
             raise ConfigError(f"{name} cannot start: {error}") from error
         return EXIT_OK

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 
+from service import notify
 from service.config import Settings
 from service.deliver import folder, store_scu
 from service.errors import PacsRefused, RetryableError
@@ -14,7 +14,8 @@ from service.ledger.database import Database
 from service.ledger.outbox import Parcel
 from service.ledger.wake import Waiter, Wake
 from service.log import line
-from service.role import Heart, stop_on_signal, wall_clock
+from service.reload import Reread, reread
+from service.role import Heart, Orders, wall_clock
 
 log = logging.getLogger("iqgate.deliver")
 
@@ -22,24 +23,22 @@ POLL_S = 5.0
 POLL_UNHEARD_S = 0.5
 
 
-def run(settings: Settings) -> None:
-    """Deliver until SIGTERM."""
+def run(settings: Settings, source: Reread) -> None:
+    """Deliver until SIGTERM. Nothing of it changes without a restart; SIGHUP says what would."""
     database = Database(settings.database_url)
-    stopped = threading.Event()
     wake = Wake(settings.database_url)
     waiter = Waiter(wake, "deliver")
-
-    def stop() -> None:
-        stopped.set()
-        waiter.interrupt()
-
-    stop_on_signal(stop)
+    orders = Orders(wake=waiter.interrupt)
     heart = Heart(database, "deliver", clock=wall_clock)
     heart.ready(", ".join(settings.destinations))
     log.info(line("delivering", destinations=",".join(settings.destinations)))
     courier = Courier(settings, database, wall_clock)
-    while not stopped.is_set():
+    while not orders.stopping:
         heart.beat()
+        if orders.reload():
+            notify.reloading()
+            reread(settings, source)
+            heart.reloaded()
         if courier.step():
             wake.role("watch")
             continue

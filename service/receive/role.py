@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable
 
+from service import notify
 from service.config import Settings
 from service.ledger.database import Database
 from service.ledger.lost import end_lost_associations
@@ -16,23 +17,27 @@ from service.ledger.wake import Wake
 from service.log import line
 from service.receive import scp
 from service.receive.spool import Spool
-from service.role import Heart, process_name, stop_on_signal, wall_clock
+from service.reload import Reread, reread
+from service.role import Heart, Orders, process_name, wall_clock
 
 log = logging.getLogger("iqgate.receive")
 
-BEATS_A_ROUND = 12
+ROUND_S = 60.0
 """Between two looks for what dead receivers left behind."""
 
+DRAIN_S = 12.0
+"""For the objects in hand when the role is asked to end; within the supervisor's grace."""
 
-def run(settings: Settings) -> None:
-    """Serve C-STORE and C-ECHO until SIGTERM. Raises OSError when the port cannot be had."""
+
+def run(settings: Settings, source: Reread) -> None:
+    """Serve C-STORE and C-ECHO until SIGTERM; on SIGHUP read anew who may send. Raises OSError
+    when the port cannot be had."""
     database = Database(settings.database_url)
     spool = Spool(settings.spool)
     receiver = process_name()
     heart = Heart(database, "receive", clock=wall_clock)
     _clear_after_the_dead(database, spool, runs=lambda name: name != receiver and _runs(name))
-    stopped = threading.Event()
-    stop_on_signal(stopped.set)
+    orders = Orders()
     reception_ = scp.Reception(
         settings, database, spool, Wake(settings.database_url), receiver, wall_clock
     )
@@ -44,15 +49,21 @@ def run(settings: Settings) -> None:
     # what is there now stays: a full collection, every few seconds, need not look at it again
     gc.collect()
     gc.freeze()
-    beats = 0
-    while not stopped.wait(Heart.INTERVAL_S):
+    round_at = wall_clock() + ROUND_S
+    while not orders.stopping:
+        orders.wait(Heart.INTERVAL_S)
+        if orders.reload():
+            notify.reloading()
+            settings = reread(settings, source)
+            scp.admit(server, reception_, settings)
+            heart.reloaded()
         heart.beat()
-        beats += 1
-        if beats % BEATS_A_ROUND == 0:
+        if wall_clock() >= round_at:
+            round_at = wall_clock() + ROUND_S
             _clear_after_the_dead(database, spool, runs=_runs)
     server.shutdown()
-    for association in server.active_associations:
-        association.abort()
+    cut_off = reception_.drain.end(lambda: server.active_associations, DRAIN_S)
+    log.info(line("receiver-ended", cut_off=cut_off))
     heart.stop()
     database.dispose()
 

@@ -28,7 +28,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from sqlalchemy.exc import DBAPIError
 
 from service import header
-from service.config import Receive, Settings
+from service.config import Settings
 from service.errors import ObjectTooLarge, UnreadableObject
 from service.ledger import reception
 from service.ledger.database import Database
@@ -36,6 +36,7 @@ from service.ledger.reception import Arrival, Outcome, ReceivedObject
 from service.ledger.wake import Wake
 from service.log import line
 from service.receive.committer import Committer
+from service.receive.drain import Drain
 from service.receive.origin import Origins
 from service.receive.part10 import file_head
 from service.receive.server import GuardedServer, start_server
@@ -71,6 +72,7 @@ class Reception:
         self.spool = spool
         self.origins = Origins()
         self.committer = Committer(database, settings.complete)
+        self.drain = Drain()
         self.wake = wake
         self.receiver = receiver
         self.clock = clock
@@ -94,7 +96,7 @@ def start(reception_: Reception) -> GuardedServer:
     ae.dimse_timeout = receive.dimse_timeout_s
     ae.network_timeout = receive.network_timeout_s
     handlers: list[Any] = [
-        (evt.EVT_REQUESTED, partial(limit_associations, receive=receive)),
+        (evt.EVT_REQUESTED, partial(limit_associations, reception_=reception_)),
         (evt.EVT_REQUESTED, prefer_syntaxes),
         (evt.EVT_ESTABLISHED, partial(_on_established, reception_=reception_)),
         (evt.EVT_PDU_RECV, partial(limit_object_size, max_bytes=receive.max_object_bytes)),
@@ -103,16 +105,25 @@ def start(reception_: Reception) -> GuardedServer:
         (evt.EVT_ABORTED, partial(_on_end, reception_=reception_, end="aborted")),
         (evt.EVT_ACSE_RECV, _on_release_request),
         (evt.EVT_CONN_CLOSE, partial(_on_close, reception_=reception_)),
+        *reception_.drain.handlers,
     ]
     return start_server(ae, receive, handlers)
 
 
-def limit_associations(event: evt.Event, receive: Receive) -> None:
+def admit(server: GuardedServer, reception_: Reception, settings: Settings) -> None:
+    """Have associations yet to come admitted by these settings; those that are open go on."""
+    reception_.settings = settings
+    server.receive = settings.receive
+    server.ae.require_calling_aet = list(settings.receive.calling_ae_titles)
+
+
+def limit_associations(event: evt.Event, reception_: Reception) -> None:
     """Reject what one address asks for beyond its cap: transient, local limit exceeded
     (PS3.8 9.3.4)."""
     association: Any = event.assoc
     address = association.requestor.address
-    if association._server.associations_of(address) > receive.max_associations_per_address:
+    most = reception_.settings.receive.max_associations_per_address
+    if association._server.associations_of(address) > most:
         log.warning(line("association-rejected", address=address, why="too many at once"))
         association.acse.send_reject(0x02, 0x03, 0x02)
         association.kill()  # returns once the rejection is sent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from service import notify
 from service.config import Settings
 from service.errors import ConfigError, StartupCalledOff
 from service.judge.policy import Policy, parse_policy
@@ -12,7 +13,8 @@ from service.ledger import closing
 from service.ledger.database import Database
 from service.ledger.wake import Waiter, Wake
 from service.log import line
-from service.role import Heart, stop_on_signal, wall_clock
+from service.reload import Reread, reread
+from service.role import Heart, Orders, wall_clock
 from service.score.conclude import Concluder
 from service.score.engines.choice import described
 from service.score.pair import Pairer, fusing_of
@@ -37,25 +39,31 @@ def load_policy(settings: Settings) -> Policy:
         raise ConfigError(f"policy = {path}: cannot be read: {error.strerror}") from error
 
 
-def run(settings: Settings) -> None:
-    """Score until SIGTERM. Raises ConfigError when a bundle or the policy cannot be used,
-    EngineFailed when its device is lost."""
+def renewed_policy(settings: Settings, current: Policy) -> Policy:
+    """The policy as its file stands now; the current one where that is wrong, and the log says so.
+    Series that are closed keep their verdict."""
+    try:
+        policy = load_policy(settings)
+    except ConfigError as error:
+        for fault in str(error).splitlines():
+            log.error(line("reload-refused", why=fault, in_force="the policy read before"))
+        return current
+    log.info(line("policy", file=settings.policy_path, digest=policy.digest[:12]))
+    return policy
+
+
+def run(settings: Settings, source: Reread) -> None:
+    """Score until SIGTERM; on SIGHUP judge by the policy as it stands then. Raises ConfigError when
+    a bundle or the policy cannot be used, EngineFailed when its device is lost."""
     give_way(settings.score.niceness)
     database = Database(settings.database_url)
-    stopped = threading.Event()
     wake = Wake(settings.database_url)
     frames_wait, series_wait = Waiter(wake, "score"), Waiter(wake, "conclude")
-
-    def stop() -> None:
-        stopped.set()
-        frames_wait.interrupt()
-        series_wait.interrupt()
-
-    stop_on_signal(stop)
+    orders = Orders(wake=frames_wait.interrupt)
     heart = Heart(database, "score", clock=wall_clock)
     policy = load_policy(settings)
     try:
-        scorer = ready_scorer(settings, heart, stopped)
+        scorer = ready_scorer(settings, heart, orders.stopped)
     except StartupCalledOff:
         heart.stop()
         database.dispose()
@@ -66,21 +74,29 @@ def run(settings: Settings) -> None:
     detail = ", ".join(described(engine) for engine in scorer.engines.values())
     heart.ready(detail)
     log.info(line("scoring", engines=detail))
+    ended = threading.Event()
     concluding = threading.Thread(
         target=_conclude_forever,
-        args=(concluder, pairer, wake, series_wait, stopped),
+        args=(concluder, pairer, wake, series_wait, ended),
         name="conclude",
     )
     concluding.start()
     with Provisional(concluder, wake, wall_clock) as provisional:
         worker = Worker(settings, database, scorer, fusing, provisional, wake, wall_clock)
         try:
-            while not stopped.is_set():
+            while not orders.stopping:
                 heart.beat()
+                if orders.reload():
+                    notify.reloading()
+                    settings = reread(settings, source)
+                    concluder.policy = renewed_policy(settings, concluder.policy)
+                    heart.reloaded()
                 if not worker.step():
                     frames_wait.wait(POLL_S if frames_wait.heard else POLL_UNHEARD_S)
         finally:
-            stop()  # an engine that failed ends the role, and the supervisor starts it anew
+            # told to, or because an engine failed: then the supervisor starts the role anew
+            ended.set()
+            series_wait.interrupt()
             worker.close()
     concluding.join()
     heart.stop()
@@ -88,11 +104,11 @@ def run(settings: Settings) -> None:
 
 
 def _conclude_forever(
-    concluder: Concluder, pairer: Pairer, wake: Wake, waiter: Waiter, stopped: threading.Event
+    concluder: Concluder, pairer: Pairer, wake: Wake, waiter: Waiter, ended: threading.Event
 ) -> None:
-    """Pair PET with its CT, and conclude series and studies as they fall due, until stopped."""
+    """Pair PET with its CT, and conclude series and studies as they fall due, until `ended`."""
     database = concluder.database
-    while not stopped.is_set():
+    while not ended.is_set():
         now = wall_clock()
         try:
             if pairer.step(now):

@@ -9,11 +9,13 @@ from collections.abc import Callable
 
 import uvicorn
 
+from service import notify
 from service.config import Settings
 from service.ledger.database import Database
 from service.ledger.wake import Wake
 from service.log import line
-from service.role import Heart, stop_on_signal, wall_clock
+from service.reload import Reread, reread
+from service.role import Heart, Orders, wall_clock
 from service.watch.app import make_app
 from service.watch.broadcast import Broadcast
 
@@ -62,11 +64,11 @@ class Server:
         self._socket.close()
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGTERM. Raises OSError when the port cannot be had."""
+def run(settings: Settings, source: Reread) -> None:
+    """Serve until SIGTERM. Nothing of it changes without a restart; SIGHUP says what would.
+    Raises OSError when the port cannot be had."""
     database = Database(settings.database_url)
-    stopped = threading.Event()
-    stop_on_signal(stopped.set)
+    orders = Orders()
     wake = Wake(settings.database_url)
     server = Server(settings, database, wake, wall_clock)
     heart = Heart(database, "watch", clock=wall_clock)
@@ -75,9 +77,14 @@ def run(settings: Settings) -> None:
     log.info(line("watching", host=settings.watch.host, port=server.port))
     if settings.mode == "shadow":
         log.warning(line("shadow-mode", why="room pages show verdicts and alarm nobody"))
-    while not stopped.wait(Heart.INTERVAL_S):
+    while not orders.stopping:
+        orders.wait(Heart.INTERVAL_S)
         if not server.alive:
             raise OSError("the HTTP server ended by itself; its log says why")
+        if orders.reload():
+            notify.reloading()
+            reread(settings, source)
+            heart.reloaded()
         heart.beat()
     server.stop()
     heart.stop()

@@ -30,7 +30,8 @@ from pathlib import Path
 import sys
 from service.config import load_settings
 from service.receive.role import run
-run(load_settings(Path(sys.argv[1])))
+settings = load_settings(Path(sys.argv[1]))
+run(settings, lambda: settings)
 """
 
 
