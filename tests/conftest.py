@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from service.ledger.database import Database, sqlite_url
+from tests.postgresql import Server, running_server
 
 SHARED = Path(os.environ.get("IQGATE_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 
@@ -27,3 +29,10 @@ def database(tmp_path: Path):
     database.upgrade()
     yield database
     database.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Server]:
+    """A PostgreSQL for the whole session; the test skips where none is installed."""
+    with running_server() as server:
+        yield server

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Row, exists, func, insert, select, update
 from service.companion import Companion, Fusing
 from service.judge.evidence import Assessment, SeriesFacts, SliceScore
 from service.judge.judging import alarming
-from service.ledger import json_text, tally
-from service.ledger.database import Database
+from service.ledger import json_text, tally, turns
+from service.ledger.database import Database, retried
 from service.ledger.issuing import Issue, NewReport, issue, predecessor_holds
 from service.ledger.pairing import companion_of, reconsider
 from service.ledger.tables import (
@@ -54,7 +54,8 @@ class Thumbnail:
 class SeriesSnapshot:
     """Everything known of one series at one generation.
 
-    `slices` are in order of stack and position; those still waiting are left out.
+    `slices` are in order of stack and position; those still waiting are left out, and counted in
+    `pending` with contested objects that wait to be compared.
     `images` are (SOP Instance UID, digest) of every image, `paths` where each lies in the spool.
     `assessment` is the current one, of this generation or an earlier one. `companion` is the CT
     that a PET's slices were fused with.
@@ -65,6 +66,7 @@ class SeriesSnapshot:
     facts: SeriesFacts
     generation: int
     last_object_at: float
+    is_open: bool
     pending: int
     slices: tuple[SliceScore, ...]
     bundle_digests: frozenset[str]
@@ -112,6 +114,7 @@ def snapshot(database: Database, series_id: int) -> SeriesSnapshot:
         return _snapshot(connection, series_id)
 
 
+@retried
 def keep_provisional(
     database: Database, series_id: int, assessment: Assessment, waited_s: float | None, now: float
 ) -> None:
@@ -126,9 +129,11 @@ def keep_provisional(
             .values(provisional=json_text.dump(assessment), provisional_at=now)
         )
         if waited_s is not None:
-            tally.observe(connection, "verdict_seconds", waited_s, "provisional")
+            with tally.counting(connection) as counts:
+                counts.observe("verdict_seconds", waited_s, "provisional")
 
 
+@retried
 def close(
     database: Database,
     seen: SeriesSnapshot,
@@ -146,7 +151,14 @@ def close(
     changes what a PET is fused with opens it again. False, and nothing is written, when the series
     changed since `seen`.
     """
+    if seen.pending:
+        return False
     with database.write() as connection:
+        turns.take(
+            connection,
+            turns.study(seen.facts.study_instance_uid),
+            turns.acquisition(seen.facts.acquisition),
+        )
         if not _still(connection, seen) or not predecessor_holds(connection, reports):
             return False
         connection.execute(
@@ -183,8 +195,9 @@ def close(
             )
         if fusing is not None and seen.facts.modality == "CT":
             reconsider(connection, seen.series_id, fusing, now)
-        tally.count(connection, "verdicts", seen.facts.modality, assessment.verdict)
-        tally.observe(connection, "verdict_seconds", now - seen.last_object_at, "final")
+        with tally.counting(connection) as counts:
+            counts.count("verdicts", seen.facts.modality, assessment.verdict)
+            counts.observe("verdict_seconds", now - seen.last_object_at, "final")
         return True
 
 
@@ -212,6 +225,7 @@ def study_snapshots(database: Database, study_id: int) -> tuple[SeriesSnapshot, 
         return tuple(_snapshot(connection, series_id) for series_id in list(ids))
 
 
+@retried
 def report_study(
     database: Database,
     study_id: int,
@@ -222,6 +236,7 @@ def report_study(
 ) -> bool:
     """Issue a study's reports; False, and nothing is written, when any of its series changed."""
     with database.write() as connection:
+        turns.take(connection, *{turns.study(one.facts.study_instance_uid) for one in seen})
         current = connection.execute(
             select(SeriesRow.id, SeriesRow.generation, SeriesRow.state).where(
                 SeriesRow.study_id == study_id
@@ -275,7 +290,7 @@ def _snapshot(connection: Connection, series_id: int) -> SeriesSnapshot:
     frames = connection.execute(
         select(FrameRow.__table__, ObjectRow.sop_instance_uid)
         .join(ObjectRow, ObjectRow.id == FrameRow.object_id)
-        .where(FrameRow.series_id == series_id, FrameRow.work == FrameWork.SCORE)
+        .where(FrameRow.series_id == series_id)
     ).all()
     current = connection.execute(
         select(AssessmentRow.id, AssessmentRow.body).where(
@@ -295,14 +310,16 @@ def _snapshot(connection: Connection, series_id: int) -> SeriesSnapshot:
         .where(ThumbnailRow.series_id == series_id)
     ).all()
     images = [one for one in objects if one.state == ObjectState.IMAGE]
-    done = [one for one in frames if one.state not in _PENDING]
+    pending = sum(one.state in _PENDING for one in frames)
+    done = [one for one in frames if one.work == FrameWork.SCORE and one.state not in _PENDING]
     return SeriesSnapshot(
         series_id=series_id,
         study_id=series.study_id,
         facts=json_text.load_facts(series.facts),
         generation=series.generation,
         last_object_at=series.last_object_at,
-        pending=len(frames) - len(done),
+        is_open=series.state == SeriesState.OPEN,
+        pending=pending,
         slices=tuple(sorted((_slice(one) for one in done), key=_place)),
         bundle_digests=frozenset(one.bundle_digest for one in done if one.bundle_digest),
         images=tuple((one.sop_instance_uid, one.sha256) for one in images),

@@ -1,24 +1,36 @@
-"""Opening the database: one writer at a time, every commit durable, the schema up to date.
+"""Opening the database: every commit durable, the schema up to date, writers in turn.
 
 On SQLite every writing transaction starts with BEGIN IMMEDIATE: a deferred transaction that
-reads and then writes fails with SQLITE_BUSY at once, whatever `busy_timeout` says.
+reads and then writes fails with SQLITE_BUSY at once, whatever `busy_timeout` says. On PostgreSQL
+writers run side by side and take turns by name (`turns`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from service.errors import ConfigError
+from service.ledger import postgresql, turns
 
 BUSY_TIMEOUT_S = 30
+TRIES = 5
+_LOST_OUT = ("40001", "40P01")
+"""serialization_failure, deadlock_detected: the transaction was rolled back, and may run again."""
+_OUT_OF_SERVICE = ("08", "53", "55", "57", "58")
+"""Classes of codes by which the server says that it cannot serve now, whatever is asked of it."""
+_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Database:
@@ -31,14 +43,25 @@ class Database:
             self.engine = _engine(url)
             with self.engine.connect() as connection:
                 connection.execute(text("SELECT 1"))
-        except (DBAPIError, OSError) as error:
-            raise ConfigError(f"ledger.url = {url!r} cannot be opened: {error}") from error
+                if self.shared:
+                    _check_durable(connection)
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"ledger_url needs {error.name}: pip install 'iqgate[postgresql]'"
+            ) from error
+        except (DBAPIError, OSError, ArgumentError) as error:
+            raise ConfigError(f"ledger_url = {_shown(url)} cannot be opened: {error}") from error
+
+    @property
+    def shared(self) -> bool:
+        """Whether writers run side by side, on other hosts as well."""
+        return self.engine.dialect.name == "postgresql"
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A writing transaction: committed at the end of the block, rolled back on an error."""
         with self.engine.connect() as connection:
-            if self.engine.dialect.name == "sqlite":
+            if not self.shared:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -51,18 +74,37 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A reading transaction: one consistent snapshot."""
         with self.engine.connect() as connection:
-            if self.engine.dialect.name == "sqlite":
-                connection.exec_driver_sql("BEGIN")
+            connection.exec_driver_sql(_SNAPSHOT if self.shared else "BEGIN")
             try:
                 yield connection
             finally:
                 connection.rollback()
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[bool]:
+        """Whether nobody else, on any host, is within a block of this name; who dies leaves it.
+
+        It spares work done twice and guards nothing: on SQLite everybody is told to go ahead.
+        """
+        if not self.shared:
+            yield True
+            return
+        number = turns.key(name)
+        with self.engine.connect() as plain:
+            connection = plain.execution_options(isolation_level="AUTOCOMMIT")
+            mine = connection.execute(select(func.pg_try_advisory_lock(number))).scalar_one()
+            try:
+                yield mine
+            finally:
+                if mine:
+                    connection.execute(select(func.pg_advisory_unlock(number)))
 
     def upgrade(self) -> None:
         """Bring the schema to this version's (Alembic), creating it where there is none."""
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self.write() as connection:
+            turns.take(connection, "schema")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -70,24 +112,76 @@ class Database:
         self.engine.dispose()
 
 
+def retried(step: Callable[P, T]) -> Callable[P, T]:
+    """Run a transaction again that the database rolled back in favour of another.
+
+    For functions that consist of one transaction. Turns keep it from happening; should two wait
+    in a circle all the same, this is what is left.
+    """
+
+    @functools.wraps(step)
+    def again(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(TRIES - 1):
+            try:
+                return step(*args, **kwargs)
+            except DBAPIError as error:
+                if postgresql.sqlstate(error.orig) not in _LOST_OUT:
+                    raise
+        return step(*args, **kwargs)
+
+    return again
+
+
+def out_of_service(error: DBAPIError) -> bool:
+    """Whether the database as a whole refused (locked, full, gone), not what was asked of it."""
+    return (
+        isinstance(error, OperationalError)
+        or error.connection_invalidated
+        or postgresql.sqlstate(error.orig)[:2] in _OUT_OF_SERVICE
+    )
+
+
 def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
 def _engine(url: str) -> Engine:
+    if postgresql.is_postgresql(url):
+        parsed, more = postgresql.parse(url)
+        # pre-ping: a server that was restarted costs nobody a transaction
+        return create_engine(parsed, connect_args=more, hide_parameters=True, pool_pre_ping=True)
     # a failed statement must not quote patient names
     engine = create_engine(url, hide_parameters=True)
-    if engine.dialect.name == "sqlite":
+    if engine.dialect.name != "sqlite":
+        raise ConfigError(f"ledger_url = {_shown(url)}: only SQLite and PostgreSQL are supported")
 
-        @event.listens_for(engine, "connect")
-        def prepare(connection: Any, _record: Any) -> None:
-            # autocommit at the driver: transactions begin where `write` and `read` say so
-            connection.isolation_level = None
-            cursor = connection.cursor()
-            cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
-            cursor.execute("PRAGMA journal_mode = WAL")
-            cursor.execute("PRAGMA synchronous = FULL")
-            cursor.execute("PRAGMA foreign_keys = ON")
-            cursor.close()
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        # autocommit at the driver: transactions begin where `write` and `read` say so
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
 
     return engine
+
+
+def _check_durable(connection: Connection) -> None:
+    """An object is acknowledged once its rows are committed: a commit must be durable."""
+    synchronous = connection.execute(select(func.current_setting("synchronous_commit")))
+    if synchronous.scalar_one() == "off":
+        raise ConfigError(
+            "ledger_url: the server's synchronous_commit is off, so it forgets what it has "
+            "confirmed; switch it on for this database (ALTER DATABASE … SET)"
+        )
+
+
+def _shown(url: str) -> str:
+    """The URL without its password."""
+    try:
+        return repr(make_url(url).render_as_string(hide_password=True))
+    except ArgumentError:
+        return "the given text"

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 
 from models.intensity import levels_differ, stack_level
-from service.ledger.database import Database
-from service.ledger.tables import FrameRow, FrameState, FrameWork, ThumbnailRow
+from service.ledger import turns
+from service.ledger.database import Database, retried
+from service.ledger.scoring import requeue
+from service.ledger.tables import FrameRow, FrameState, FrameWork
 
 Levels = Mapping[str, tuple[float, ...]]
 
@@ -37,6 +39,7 @@ def known_levels(database: Database, frame_ids: Sequence[int]) -> Mapping[int, L
     return known
 
 
+@retried
 def requeue_drawn_at_other_level(database: Database, series_id: int) -> bool:
     """Have frames scored again that were drawn at another level than their stack's final one;
     whether there were any.
@@ -45,6 +48,7 @@ def requeue_drawn_at_other_level(database: Database, series_id: int) -> bool:
     closes makes the result the same in whatever order they came.
     """
     with database.write() as connection:
+        turns.take_study_of_series(connection, series_id)
         rows = connection.execute(
             select(FrameRow.id, FrameRow.stack, FrameRow.level, FrameRow.drawn_at_level).where(
                 FrameRow.series_id == series_id,
@@ -63,14 +67,4 @@ def requeue_drawn_at_other_level(database: Database, series_id: int) -> bool:
             for row in rows
             if row.stack in final and levels_differ(row.drawn_at_level, final[row.stack])
         ]
-        if not other:
-            return False
-        connection.execute(
-            update(FrameRow)
-            .where(FrameRow.id.in_(other))
-            .values(
-                state=FrameState.WAITING, attempts=0, score=None, bundle_digest=None, reason=None
-            )
-        )
-        connection.execute(delete(ThumbnailRow).where(ThumbnailRow.frame_id.in_(other)))
-        return True
+        return bool(requeue(connection, series_id, other))

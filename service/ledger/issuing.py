@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
 
+from service.ledger import turns
 from service.ledger.database import Database
 from service.ledger.tables import OutboxRow, OutboxState, ReportAssessmentRow, ReportRow
 
@@ -55,8 +56,12 @@ def last_attempted(database: Database, kind: str, scope_uid: str) -> IssuedRepor
 
 
 def predecessor_holds(connection: Connection, reports: Sequence[NewReport]) -> bool:
-    """Whether each report names the report it would have to name at this moment."""
+    """Whether each report names the report it would have to name at this moment.
+
+    It stays so until the transaction ends: parcels of older reports cannot be claimed meanwhile.
+    """
     for report in reports:
+        _hold_parcels(connection, report)
         last = _last_attempted(connection, report.kind, report.scope_uid)
         if last is not None and last.sop_instance_uid == report.sop_instance_uid:
             continue
@@ -106,7 +111,11 @@ def issue(
                     created_at=now,
                 )
             )
-    for assessment_id in assessment_ids:
+    told = connection.execute(
+        select(ReportAssessmentRow.assessment_id).where(ReportAssessmentRow.report_id == report_id)
+    ).scalars()
+    # one that is known may tell of some already: a study's other series did not change
+    for assessment_id in sorted({*assessment_ids} - {*told}):
         connection.execute(
             insert(ReportAssessmentRow).values(report_id=report_id, assessment_id=assessment_id)
         )
@@ -133,6 +142,18 @@ def _last_attempted(connection: Connection, kind: str, scope_uid: str) -> Issued
         .limit(1)
     ).one_or_none()
     return None if row is None else IssuedReport(*row)
+
+
+def _hold_parcels(connection: Connection, report: NewReport) -> None:
+    """Lock what `outbox.claim` would take; it passes over locked rows."""
+    if turns.shared(connection):
+        connection.execute(
+            select(OutboxRow.id)
+            .join(ReportRow, ReportRow.id == OutboxRow.report_id)
+            .where(ReportRow.kind == report.kind, ReportRow.scope_uid == report.scope_uid)
+            .order_by(OutboxRow.id)
+            .with_for_update(of=OutboxRow, key_share=True)
+        )
 
 
 def _cancel_unattempted(connection: Connection, report: NewReport) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from sqlalchemy import select, update
 
-from service.ledger.database import Database
+from service.ledger import turns
+from service.ledger.database import Database, retried
 from service.ledger.roles import SEEN_WITHIN_S
 from service.ledger.tables import AssociationRow, RoleRow
 
@@ -14,6 +15,7 @@ LOST_AFTER_S = 10 * SEEN_WITHIN_S
 """Where nothing else is known of a receiver, it is dead when it has not been seen for so long."""
 
 
+@retried
 def end_lost_associations(
     database: Database, *, runs: Callable[[str], bool | None], now: float
 ) -> int:
@@ -24,6 +26,7 @@ def end_lost_associations(
     tell, because it is on another host, it lives while it is seen.
     """
     with database.write() as connection:
+        turns.take(connection, "lost associations")
         still_open = select(AssociationRow.receiver).where(AssociationRow.ended_at.is_(None))
         receivers = set(connection.execute(still_open.distinct()).scalars())
         known = {

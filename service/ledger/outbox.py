@@ -9,7 +9,7 @@ from uuid import uuid4
 from sqlalchemy import and_, func, or_, select, update
 
 from service.ledger import tally
-from service.ledger.database import Database
+from service.ledger.database import Database, retried
 from service.ledger.tables import OutboxRow, OutboxState, ReportRow
 
 
@@ -28,6 +28,7 @@ class Parcel:
     body: bytes
 
 
+@retried
 def claim(
     database: Database, destinations: Sequence[str], *, lease_s: float, now: float
 ) -> Parcel | None:
@@ -52,6 +53,7 @@ def claim(
             .where(due, OutboxRow.destination.in_(destinations))
             .order_by(OutboxRow.next_attempt_at, OutboxRow.id)
             .limit(1)
+            .with_for_update(of=OutboxRow, skip_locked=True, key_share=True)
         ).one_or_none()
         if row is None:
             return None
@@ -126,6 +128,7 @@ def drop_dead(database: Database, outbox_id: int) -> bool:
     return _revise(database, outbox_id, state=OutboxState.CANCELLED)
 
 
+@retried
 def _revise(database: Database, outbox_id: int, **values: object) -> bool:
     with database.write() as connection:
         changed = connection.execute(
@@ -136,6 +139,7 @@ def _revise(database: Database, outbox_id: int, **values: object) -> bool:
         return bool(changed.rowcount)
 
 
+@retried
 def _settle(database: Database, parcel: Parcel, outcome: str, **values: object) -> None:
     """End a lease. A lease another process took over is left alone: resending is harmless."""
     with database.write() as connection:

@@ -23,8 +23,8 @@ from service.companion import (
     fit_frames,
     nearest,
 )
-from service.ledger import json_text
-from service.ledger.database import Database
+from service.ledger import json_text, turns
+from service.ledger.database import Database, retried
 from service.ledger.reception import quiet_s
 from service.ledger.tables import (
     FrameRow,
@@ -106,6 +106,7 @@ def awaiting(database: Database) -> dict[int, list[Unplaced]]:
     return found
 
 
+@retried
 def pair(
     database: Database,
     series_id: int,
@@ -123,6 +124,7 @@ def pair(
             if _plan(connection, series_id, fusing, now).step is Step.WAIT:
                 return False
     with database.write() as connection:
+        turns.take_study_of_series(connection, series_id)
         placed = _place_frames(connection, positions_mm)
         plan = _plan(connection, series_id, fusing, now)
         return _carry_out(connection, series_id, plan) or placed
@@ -131,13 +133,16 @@ def pair(
 def reconsider(connection: Connection, ct_series_id: int, fusing: Fusing, now: float) -> None:
     """Open the PET series again that a CT just closed is a new, a better or a changed companion of.
 
-    Called in the very transaction that closes the CT, so that none is forgotten.
+    Called in the very transaction that closes the CT, so that none is forgotten; it has the turn
+    of the study.
     """
     ct = connection.execute(
         select(SeriesRow.study_id, SeriesRow.facts).where(SeriesRow.id == ct_series_id)
     ).one()
     frame_of_reference = json_text.load_facts(ct.facts).frame_of_reference_uid
-    for pet in _series(connection, ct.study_id, "PT", frame_of_reference):
+    pets = _series(connection, ct.study_id, "PT", frame_of_reference)
+    turns.take_scores(connection, [pet.id for pet in pets])
+    for pet in pets:
         if _count(connection, pet.id, FrameRow.state == FrameState.AWAITING_COMPANION):
             continue  # the next pass decides for them anyway
         plan = _plan(connection, pet.id, fusing, now)
@@ -269,7 +274,7 @@ def _carry_out(connection: Connection, series_id: int, plan: _Plan) -> bool:
                 .values(
                     companion_id=plan.companion_id,
                     companion_generation=plan.companion_generation,
-                    generation=SeriesRow.generation + redrawn,
+                    generation=SeriesRow.generation + int(redrawn),
                 )
             )
     return True

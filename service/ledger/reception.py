@@ -7,23 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    and_,
-    bindparam,
-    exists,
-    func,
-    insert,
-    select,
-    update,
-)
-from sqlalchemy.orm import aliased
+from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
 from service.config import Complete
 from service.judge.evidence import SeriesFacts
-from service.ledger import json_text, tally
-from service.ledger.database import Database
+from service.ledger import json_text, settling, tally, turns
+from service.ledger.database import Database, retried
 from service.ledger.tables import (
     AssociationRow,
     AssociationSeriesRow,
@@ -86,12 +75,14 @@ class Arrival:
     at: float
 
 
+@retried
 def record_objects(
     database: Database, arrivals: Sequence[Arrival], *, complete: Complete
 ) -> list[Outcome]:
     """Make stored objects known in one transaction: their rows, their series opened again, their
     frames waiting. The outcome of each, in order; all are recorded, or none and it raises."""
     with database.write() as connection:
+        turns.take(connection, *_turns(arrivals))
         group = _Group(connection, complete)
         outcomes = [group.add(arrival) for arrival in arrivals]
         group.finish()
@@ -111,12 +102,14 @@ def record_object(
     return record_objects(database, [arrival], complete=complete)[0]
 
 
+@retried
 def record_refusal(database: Database, status: int) -> None:
     """Count an object refused before it was stored, by C-STORE status."""
     with database.write() as connection:
         tally.count(connection, "refused", f"0x{status:04X}")
 
 
+@retried
 def start_association(
     database: Database, *, calling_ae_title: str, address: str, receiver: str, now: float
 ) -> int:
@@ -135,6 +128,7 @@ def start_association(
         )
 
 
+@retried
 def end_association(
     database: Database, association_id: int, end: str, *, settle_s: float | None, now: float
 ) -> bool:
@@ -145,6 +139,7 @@ def end_association(
     released associations of this sender carried. Returns whether any closing was brought forward.
     """
     with database.write() as connection:
+        title = settling.calling_ae_title(connection, association_id) if settle_s else ""
         connection.execute(
             update(AssociationRow)
             .where(AssociationRow.id == association_id, AssociationRow.ended_at.is_(None))
@@ -152,43 +147,7 @@ def end_association(
         )
         if settle_s is None or end != "released":
             return False
-        calling_ae_title = connection.execute(
-            select(AssociationRow.calling_ae_title).where(AssociationRow.id == association_id)
-        ).scalar_one()
-        still_open = connection.execute(
-            select(func.count())
-            .select_from(AssociationRow)
-            .where(
-                AssociationRow.calling_ae_title == calling_ae_title,
-                AssociationRow.ended_at.is_(None),
-            )
-        ).scalar_one()
-        if still_open:
-            return False
-        carried = aliased(AssociationSeriesRow)
-        carrier = aliased(AssociationRow)
-
-        def carried_by(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-            return exists().where(
-                carried.series_id == SeriesRow.id,
-                carried.association_id == carrier.id,
-                *conditions,
-            )
-
-        hastened = connection.execute(
-            update(SeriesRow)
-            .where(
-                SeriesRow.state == SeriesState.OPEN,
-                SeriesRow.reopened == 0,
-                SeriesRow.closes_at > now + settle_s,
-                carried_by(carrier.calling_ae_title == calling_ae_title),
-                ~carried_by(
-                    (carrier.calling_ae_title != calling_ae_title) | (carrier.end != "released")
-                ),
-            )
-            .values(closes_at=now + settle_s)
-        )
-        return bool(hastened.rowcount)
+        return settling.settle(connection, title, settle_s, now)
 
 
 def quiet_s(complete: Complete, reopened: int) -> float:
@@ -262,6 +221,8 @@ class _Group:
         self._series: dict[tuple[str, str], _GrowingSeries] = {}
         self._frames: list[dict[str, object]] = []
         self._carried: set[tuple[int, int]] = set()
+        self._reopened: list[tuple[int, int]] = []
+        """Series that were closed, and the association that opened them again."""
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def add(self, arrival: Arrival) -> Outcome:
@@ -304,7 +265,7 @@ class _Group:
 
     def finish(self) -> None:
         """Write what the objects brought: series grown, frames, carriers, counts."""
-        for series in self._series.values():
+        for series in sorted(self._series.values(), key=lambda one: one.id):
             self._connection.execute(
                 _GROWN_SERIES,
                 {
@@ -317,12 +278,13 @@ class _Group:
             )
         if self._frames:
             self._connection.execute(_NEW_FRAMES, self._frames)
-        for association_id, series_id in self._carried:
+        for association_id, series_id in sorted(self._carried):
             key = {"association_id": association_id, "series_id": series_id}
             if self._connection.execute(_CARRIED, key).scalar_one_or_none() is None:
                 self._connection.execute(_NEW_CARRIED, key)
-        for (modality, outcome), number in self._counts.items():
-            tally.count(self._connection, "received", modality, outcome, by=number)
+        with tally.counting(self._connection) as counts:
+            for (modality, outcome), number in self._counts.items():
+                counts.count("received", modality, outcome, by=number)
 
     def _open_series(self, arrival: Arrival) -> _GrowingSeries:
         """The object's series, read or created once a group."""
@@ -334,6 +296,8 @@ class _Group:
             ).one_or_none()
             if found is not None and found.series_id is not None:
                 reopened = found.reopened + (found.state == SeriesState.CLOSED)
+                if found.state == SeriesState.CLOSED:
+                    self._reopened.append((found.series_id, arrival.association_id))
                 self._series[key] = _GrowingSeries(found.series_id, reopened)
             else:
                 study_id = self._new_study(arrival.received) if found is None else found.study_id
@@ -370,6 +334,14 @@ class _Group:
         return int(self._connection.execute(_NEW_SERIES, values).scalar_one())
 
 
+def _turns(arrivals: Sequence[Arrival]) -> set[str]:
+    """Of the studies that grow, and of the SOP Instance UIDs: the same one may come to two
+    receivers at once, in two studies even."""
+    return {turns.study(one.received.facts.study_instance_uid) for one in arrivals} | {
+        turns.object_(one.received.sop_instance_uid) for one in arrivals
+    }
+
+
 def _frames(
     arrival: Arrival, object_id: int, series_id: int, outcome: Outcome
 ) -> list[dict[str, object]]:
@@ -380,12 +352,15 @@ def _frames(
     received = arrival.received
     contested = outcome is Outcome.CONTESTED
     fused = received.facts.modality == "PT" and not contested
+    stated = received.instance_number
+    # an Integer String has 32 bits (PS3.5 6.2); what claims more is not stated
+    instance_number = stated if stated is not None and abs(stated) < 2**31 else None
     return [
         {
             "object_id": object_id,
             "series_id": series_id,
             "frame_number": number,
-            "instance_number": received.instance_number,
+            "instance_number": instance_number,
             "work": FrameWork.COMPARE if contested else FrameWork.SCORE,
             "state": FrameState.AWAITING_COMPANION if fused else FrameState.WAITING,
             "attempts": 0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, select, update
 
 from service.ledger.database import Database
 from service.ledger.tables import RoleRow
@@ -14,11 +14,13 @@ SEEN_WITHIN_S = 15
 def enter(database: Database, process: str, role: str, now: float) -> None:
     """A role process starts; rows of processes long gone are cleared away."""
     with database.write() as connection:
-        connection.execute(
-            delete(RoleRow).where(
-                (RoleRow.process == process) | (RoleRow.seen_at < now - 10 * SEEN_WITHIN_S)
-            )
+        connection.execute(delete(RoleRow).where(RoleRow.process == process))
+        gone = (
+            select(RoleRow.process)
+            .where(RoleRow.seen_at < now - 10 * SEEN_WITHIN_S)
+            .with_for_update(skip_locked=True)
         )
+        connection.execute(delete(RoleRow).where(RoleRow.process.in_(gone)))
         connection.execute(
             insert(RoleRow).values(
                 process=process, role=role, started_at=now, seen_at=now, ready=False, detail=""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, select, update
 
 from service.errors import LeaseLost
-from service.ledger import tally
-from service.ledger.database import Database
+from service.ledger import tally, thumbnails, turns
+from service.ledger.database import Database, retried
 from service.ledger.tables import (
     FrameRow,
     FrameState,
@@ -25,6 +26,9 @@ from service.ledger.tables import (
     SeriesRow,
     ThumbnailRow,
 )
+
+AT_ONCE = 1000
+"""Rows named in one statement: drivers number its parameters with 15 bits."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class FrameOutcome:
     """Rows, columns and pixels, grey or RGB."""
 
 
+@retried
 def claim(
     database: Database,
     *,
@@ -82,7 +87,7 @@ def claim(
     first_attempts_only: leave those that were tried before to a later claim.
     """
     with database.write() as connection:
-        _rescue(connection, max_attempts, now)
+        rescue(connection, max_attempts, now)
         rows = connection.execute(
             select(
                 FrameRow.id,
@@ -98,6 +103,7 @@ def claim(
             .where(FrameRow.state == FrameState.WAITING)
             .order_by(FrameRow.received_at, FrameRow.id)
             .limit(limit)
+            .with_for_update(of=FrameRow, skip_locked=True, key_share=True)
         ).all()
         if not rows:
             return None
@@ -134,18 +140,21 @@ def claim(
     )
 
 
+@retried
 def extend(database: Database, token: str, *, lease_s: float, now: float) -> None:
     """A claim's heartbeat. Raises LeaseLost when it holds nothing any more."""
     with database.write() as connection:
+        # frames locked by others are being stored, or taken away, at this moment
         held = connection.execute(
             update(FrameRow)
-            .where(FrameRow.lease_token == token, FrameRow.state == FrameState.LEASED)
+            .where(FrameRow.id.in_(_unlocked(_of_token(token))))
             .values(lease_expires_at=now + lease_s)
         )
         if not held.rowcount:
             raise LeaseLost("another worker took the frames over")
 
 
+@retried
 def store(
     database: Database,
     claim_: Claim,
@@ -161,12 +170,15 @@ def store(
     Raises LeaseLost, and writes nothing, when any of the frames is no longer held.
     """
     with database.write() as connection:
+        series_of = {one.frame_id: one.series_id for one in claim_.frames}
+        turns.take_scores(connection, set(series_of.values()))
         held = connection.execute(
-            select(func.count())
-            .select_from(FrameRow)
-            .where(FrameRow.lease_token == claim_.token, FrameRow.state == FrameState.LEASED)
-        ).scalar_one()
-        if held != len(claim_.frames):
+            select(FrameRow.id)
+            .where(_of_token(claim_.token))
+            .order_by(FrameRow.id)
+            .with_for_update(key_share=True)
+        ).all()
+        if len(held) != len(claim_.frames):
             raise LeaseLost("another worker took the frames over")
         connection.execute(
             update(FrameRow).where(FrameRow.id == bindparam("frame")),
@@ -192,19 +204,22 @@ def store(
             ],
             execution_options={"synchronize_session": False},
         )
-        series_of = {one.frame_id: one.series_id for one in claim_.frames}
         for one in outcomes:
             if one.thumbnail is not None and one.score is not None:
-                _keep_thumbnail(connection, one, series_of[one.frame_id], thumbnails_kept)
-        tally.count(
-            connection, "frames", "scored", by=sum(one.score is not None for one in outcomes)
-        )
-        for stage, seconds in (spent_s or {}).items():
-            tally.count(connection, "stage_seconds", stage, by=seconds)
-        tally.count(connection, "frames", "excluded", by=sum(one.score is None for one in outcomes))
+                series_id = series_of[one.frame_id]
+                thumbnails.keep(
+                    connection, one.frame_id, series_id, one.score, one.thumbnail, thumbnails_kept
+                )
+        scored = sum(one.score is not None for one in outcomes)
+        with tally.counting(connection) as counts:
+            counts.count("frames", "scored", by=scored)
+            counts.count("frames", "excluded", by=len(outcomes) - scored)
+            for stage, seconds in (spent_s or {}).items():
+                counts.count("stage_seconds", stage, by=seconds)
         return set(series_of.values())
 
 
+@retried
 def settle_contested(
     database: Database, claim_: Claim, frame: ClaimedFrame, *, same: bool, reason: str, now: float
 ) -> None:
@@ -234,13 +249,15 @@ def settle_contested(
         tally.count(connection, "contested", "duplicate" if same else "conflict")
 
 
+@retried
 def give_back(database: Database, token: str) -> None:
     """Return claimed frames to the queue, as a worker does when it is told to stop: the attempt
     does not count."""
     with database.write() as connection:
+        _take_turn_of(connection, token)
         connection.execute(
             update(FrameRow)
-            .where(FrameRow.lease_token == token, FrameRow.state == FrameState.LEASED)
+            .where(_of_token(token))
             .values(
                 state=FrameState.WAITING,
                 attempts=FrameRow.attempts - 1,
@@ -250,26 +267,51 @@ def give_back(database: Database, token: str) -> None:
         )
 
 
+@retried
 def fail(database: Database, token: str) -> None:
     """Return claimed frames to the queue after a fault; the attempt counts."""
     with database.write() as connection:
-        connection.execute(
-            update(FrameRow)
-            .where(FrameRow.lease_token == token, FrameRow.state == FrameState.LEASED)
-            .values(lease_expires_at=0.0)
-        )
+        _take_turn_of(connection, token)
+        connection.execute(update(FrameRow).where(_of_token(token)).values(lease_expires_at=0.0))
 
 
+@retried
 def requeue_scored_by(database: Database, series_id: int, bundle_digests: Set[str]) -> int:
     """Have frames scored again whose bundle is not served any more; how many they are."""
     with database.write() as connection:
+        turns.take_study_of_series(connection, series_id)
         stale = connection.execute(
-            update(FrameRow)
+            select(FrameRow.id)
             .where(FrameRow.series_id == series_id, FrameRow.bundle_digest.in_(bundle_digests))
-            .values(state=FrameState.WAITING, attempts=0, score=None, bundle_digest=None)
+            .order_by(FrameRow.id)
+        ).scalars()
+        return requeue(connection, series_id, list(stale))
+
+
+def requeue(connection: Connection, series_id: int, frame_ids: Sequence[int]) -> int:
+    """Have frames of a series scored anew, within a transaction that has the turns of its study
+    and scores; how many they are.
+
+    The series' generation grows: whoever judged it by their old scores must not close it.
+    """
+    if not frame_ids:
+        return 0
+    for start in range(0, len(frame_ids), AT_ONCE):
+        some = frame_ids[start : start + AT_ONCE]
+        connection.execute(delete(ThumbnailRow).where(ThumbnailRow.frame_id.in_(some)))
+        connection.execute(
+            update(FrameRow)
+            .where(FrameRow.id.in_(some))
+            .values(
+                state=FrameState.WAITING, attempts=0, score=None, bundle_digest=None, reason=None
+            )
         )
-        connection.execute(delete(ThumbnailRow).where(ThumbnailRow.series_id == series_id))
-        return stale.rowcount
+    connection.execute(
+        update(SeriesRow)
+        .where(SeriesRow.id == series_id)
+        .values(generation=SeriesRow.generation + 1)
+    )
+    return len(frame_ids)
 
 
 def known_object(database: Database, sop_instance_uid: str) -> tuple[int, str] | None:
@@ -287,9 +329,11 @@ def known_object(database: Database, sop_instance_uid: str) -> tuple[int, str] |
     return None if row is None else (row.id, row.path)
 
 
+@retried
 def retry_dead(database: Database, frame_id: int) -> bool:
     """Put a dead frame back into the queue and open its series again; False if it is not dead."""
     with database.write() as connection:
+        turns.take_study_of_frame(connection, frame_id)
         revived = connection.execute(
             update(FrameRow)
             .where(FrameRow.id == frame_id, FrameRow.state == FrameState.DEAD)
@@ -306,12 +350,12 @@ def retry_dead(database: Database, frame_id: int) -> bool:
         return True
 
 
-def _rescue(connection: Connection, max_attempts: int, now: float) -> None:
+def rescue(connection: Connection, max_attempts: int, now: float) -> None:
     """Take over what dead workers held: back to the queue, or dead after too many attempts."""
     expired = (FrameRow.state == FrameState.LEASED) & (FrameRow.lease_expires_at <= now)
     connection.execute(
         update(FrameRow)
-        .where(expired, FrameRow.attempts >= max_attempts)
+        .where(FrameRow.id.in_(_unlocked(expired & (FrameRow.attempts >= max_attempts))))
         .values(
             state=FrameState.DEAD,
             reason=f"its worker failed {max_attempts} times; see `iqgate letters`",
@@ -321,40 +365,23 @@ def _rescue(connection: Connection, max_attempts: int, now: float) -> None:
     )
     connection.execute(
         update(FrameRow)
-        .where(expired)
+        .where(FrameRow.id.in_(_unlocked(expired & (FrameRow.attempts < max_attempts))))
         .values(state=FrameState.WAITING, lease_token=None, lease_expires_at=None)
     )
 
 
-def _keep_thumbnail(connection: Connection, one: FrameOutcome, series_id: int, kept: int) -> None:
-    """Add a thumbnail if its slice is among the series' worst, and drop the best one too many."""
-    assert one.thumbnail is not None
-    better = connection.execute(
-        select(ThumbnailRow.frame_id)
-        .where(
-            ThumbnailRow.series_id == series_id,
-            or_(ThumbnailRow.score <= one.score, ThumbnailRow.frame_id == one.frame_id),
-        )
-        .limit(kept)
-    ).all()
-    if len(better) >= kept:
-        return
-    rows, columns, pixels = one.thumbnail
-    connection.execute(delete(ThumbnailRow).where(ThumbnailRow.frame_id == one.frame_id))
-    connection.execute(
-        insert(ThumbnailRow).values(
-            frame_id=one.frame_id,
-            series_id=series_id,
-            score=one.score,
-            rows=rows,
-            columns=columns,
-            pixels=pixels,
-        )
-    )
-    surplus = connection.execute(
-        select(ThumbnailRow.frame_id)
-        .where(ThumbnailRow.series_id == series_id)
-        .order_by(ThumbnailRow.score, ThumbnailRow.frame_id)
-        .offset(kept)
-    ).scalars()
-    connection.execute(delete(ThumbnailRow).where(ThumbnailRow.frame_id.in_(list(surplus))))
+def _of_token(token: str) -> ColumnElement[bool]:
+    """Frames leased under this token."""
+    return (FrameRow.lease_token == token) & (FrameRow.state == FrameState.LEASED)
+
+
+def _unlocked(frames: ColumnElement[bool]) -> Select[Any]:
+    """Ids of frames that no other transaction is writing; they are locked then."""
+    return select(FrameRow.id).where(frames).with_for_update(skip_locked=True, key_share=True)
+
+
+def _take_turn_of(connection: Connection, token: str) -> None:
+    """Take the turns of the scores that a claim works on."""
+    if turns.shared(connection):
+        of_claim = select(FrameRow.series_id).where(_of_token(token)).distinct()
+        turns.take_scores(connection, connection.execute(of_claim).scalars())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any, ClassVar
 
 from sqlalchemy import (
+    BigInteger,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     String,
@@ -65,6 +68,10 @@ class OutboxState(StrEnum):
 
 
 class Base(DeclarativeBase):
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        # SQLite's integers have 64 bits by any name, and only INTEGER numbers rows by itself
+        int: BigInteger().with_variant(Integer(), "sqlite")
+    }
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -183,7 +190,7 @@ class FrameRow(Base):
     frame_number: Mapped[int]
     instance_number: Mapped[int | None]
     work: Mapped[str] = mapped_column(String(16))
-    state: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(24))
     attempts: Mapped[int]
     lease_token: Mapped[str | None] = mapped_column(String(36))
     lease_expires_at: Mapped[float | None]

@@ -23,7 +23,7 @@ def test_upgrading_twice_is_harmless(database):
 
 
 def test_an_unusable_url_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"ledger\.url"):
+    with pytest.raises(ConfigError, match=r"ledger_url"):
         Database(f"sqlite:///{tmp_path}/no/such/folder/x.db")
 
 

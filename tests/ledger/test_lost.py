@@ -14,7 +14,7 @@ def start(database, receiver):
 
 def ends(database):
     with database.read() as connection:
-        return connection.exec_driver_sql("SELECT ended_at, end FROM association").fetchall()
+        return connection.exec_driver_sql('SELECT ended_at, "end" FROM association').fetchall()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""PostgreSQL as pg8000 is told of it: driver, encryption, and what a session must not do for ever.
+
+The driver is BSD-licensed and pure Python; a ledger URL may say plain `postgresql://`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from service.errors import ConfigError
+
+SESSION = {
+    # whoever waits longer fails and tries again, as a writer of SQLite does
+    "lock_timeout": "30s",
+    # a host that hangs or drops off the network must not hold its locks
+    "idle_in_transaction_session_timeout": "60s",
+    "tcp_keepalives_idle": "20",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "4",
+}
+CONNECT_S = 10
+ANSWER_S = 90
+"""A server that is silent for longer is taken to be gone: longer than any lock is waited for."""
+DRIVER = "postgresql+pg8000"
+
+
+def is_postgresql(url: str) -> bool:
+    return url.startswith(("postgresql:", "postgresql+", "postgres:"))
+
+
+def parse(url: str) -> tuple[URL, dict[str, Any]]:
+    """The URL for SQLAlchemy, and what pg8000 is given besides.
+
+    `sslmode` in the query is `disable`, `prefer` (the default), `require` or `verify-full`; the
+    last holds the server's certificate against `sslrootcert`, or the system's authorities. `host`
+    as a folder in the query is that of a Unix socket. Raises ConfigError.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigError("ledger_url is not a database URL") from error
+    query = {name: str(value) for name, value in parsed.query.items()}
+    mode, authorities = query.pop("sslmode", "prefer"), query.pop("sslrootcert", None)
+    folder = query.pop("host", None)
+    if folder is not None:
+        query["unix_sock"] = f"{folder}/.s.PGSQL.{parsed.port or 5432}"
+    more: dict[str, Any] = {
+        "ssl_context": _encryption(mode, authorities),
+        "application_name": "iqgate",
+        "timeout": ANSWER_S,
+        "startup_params": SESSION,
+    }
+    return parsed.set(drivername=DRIVER, query=query), more
+
+
+def _encryption(mode: str, authorities: str | None) -> ssl.SSLContext | bool | None:
+    """As pg8000 reads it: False is none, None is where the server offers it."""
+    match mode:
+        case "disable":
+            return False
+        case "prefer":
+            return None
+        case "require":
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            return context
+        case "verify-full":
+            try:
+                return ssl.create_default_context(cafile=authorities)
+            except OSError as error:
+                raise ConfigError(
+                    f"ledger_url: sslrootcert = {authorities}: {error.strerror}"
+                ) from error
+        case _:
+            raise ConfigError(
+                f"ledger_url: sslmode = {mode} is none of disable, prefer, require, verify-full"
+            )
+
+
+def sqlstate(error: BaseException | None) -> str:
+    """The server's code for what went wrong (PostgreSQL, appendix A); empty for anything else."""
+    told = error.args[0] if error is not None and error.args else None
+    return str(told.get("C", "")) if isinstance(told, dict) else ""
