@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
 from models.proposal import Budget
@@ -76,15 +77,7 @@ def _role(name: str) -> Callable[[argparse.Namespace], int]:
             database = Database(settings.database_url)
             database.upgrade()
             database.dispose()
-        match name:
-            case "receive":
-                from service.receive import role as room
-            case "score":
-                from service.score import role as room  # type: ignore[no-redef]
-            case "deliver":
-                from service.deliver import role as room  # type: ignore[no-redef]
-            case _:
-                from service.watch import role as room  # type: ignore[no-redef]
+        room = import_module(f"service.{name}.role")  # no role loads another's libraries
         try:
             room.run(settings, lambda: load_settings(config))
         except OSError as error:
@@ -191,11 +184,11 @@ def _send(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from service.ledger import reading
+    from service.ledger import jobs, reading
 
     settings, _ = _settings(arguments)
-    database = _existing_database(settings)
-    print("\n".join(reading.status_lines(database, datetime.now(UTC).timestamp())))
+    database, now = _existing_database(settings), datetime.now(UTC).timestamp()
+    print("\n".join(reading.status_lines(database, now) + jobs.status_lines(database, now)))
     return EXIT_OK
 
 
@@ -292,6 +285,17 @@ def _db(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _kept(name: str) -> Callable[[argparse.Namespace], int]:
+    def run(arguments: argparse.Namespace) -> int:
+        from service.keep.commands import COMMANDS
+
+        settings, _ = _settings(arguments)
+        COMMANDS[name](settings, lambda: _existing_database(settings), arguments, print)
+        return EXIT_OK
+
+    return run
+
+
 def _share(text: str) -> float:
     share = float(text)
     if not 0 < share <= 0.5:
@@ -336,6 +340,7 @@ def _parser() -> argparse.ArgumentParser:
         ("score", "run the score role: slices to scores, series to verdicts"),
         ("deliver", "run the deliver role: reports to PACS"),
         ("watch", "run the watch role: metrics, health, pages"),
+        ("keep", "run the keep role: retention, sweeps, statistics"),
     ):
         role = add(name, _role(name), text, logs=True)
         role.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
@@ -376,6 +381,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--by", metavar="NAME, ROLE", help="sign: who answers for it")
     command = add("db", _db, "the database: bring its schema up to date")
     command.add_argument("action", choices=("upgrade",))
+    command = add("backup", _kept("backup"), "copy ledger and images while the gate runs")
+    command.add_argument("folder", type=Path, metavar="DIR", help="an empty folder, or a new one")
+    command.add_argument("--ledger-only", action="store_true", help="leave the images out")
+    command = add("restore", _kept("restore"), "an empty data directory gets what a backup holds")
+    command.add_argument("folder", type=Path, metavar="DIR", help="of `iqgate backup`")
+    command = add("scanners", _kept("scanners"), "each scanner's verdicts by day")
+    command.add_argument("--days", type=int, default=7, metavar="N", help="the last N (7)")
     command = add("demo", _demo, "run a gate of its own on sample series, and stay up")
     command.add_argument("sample", type=Path, metavar="DIR", help="a folder of DICOM series")
     command.add_argument("--data-dir", type=Path, default=Path("iqgate-data"))

@@ -12,6 +12,8 @@
     │   ├── FolderUnavailable   the reports folder cannot be written
     │   └── LeaseLost           another worker took the work over
     ├── DemoFailed              the demonstration's gate gave no verdict
+    ├── SpoolMissing            the spool's disk is not there
+    ├── BackupUnusable          a backup is not whole, or not sound
     ├── PacsRefused             the peer answered and will not take this object
     └── RejectedInput           this object will never be scored; the message is its reason
         ├── UnreadableObject    not DICOM, truncated, or nested beyond reason
@@ -48,6 +50,14 @@ class StartupCalledOff(IqgateError):
 
 class DemoFailed(IqgateError):
     """The demonstration's gate did not start, or gave no verdict in time."""
+
+
+class SpoolMissing(IqgateError):
+    """The spool is not where it should be, or empty where it should not be."""
+
+
+class BackupUnusable(IqgateError):
+    """A backup is not whole, or its ledger is not sound."""
 
 
 class RetryableError(IqgateError):

@@ -25,7 +25,7 @@ from service.role import Orders
 
 log = logging.getLogger("iqgate.serve")
 
-ROLES = ("receive", "score", "deliver", "watch")
+ROLES = ("receive", "score", "deliver", "watch", "keep")
 GRACE_S = 20.0
 LONGEST_BACKOFF_S = 30.0
 STEADY_AFTER_S = 60.0

@@ -73,3 +73,10 @@ def class_name(sop_class_uid: str) -> str:
     """The class's name without the word Storage, or the UID where it is not a known one."""
     uid = UID(sop_class_uid)
     return uid.name.removesuffix(" Storage") if uid.name != uid else f"private class {uid}"
+
+
+def reason_to_set_aside(sop_class_uid: str) -> str | None:
+    """Why objects of this class are never assessed, or None where they may be."""
+    if UID(sop_class_uid) in ASSESSABLE:
+        return None
+    return f"{class_name(sop_class_uid)} objects are not assessed"

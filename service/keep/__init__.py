@@ -1,0 +1,1 @@
+"""Housekeeping: what is removed when, what is swept up, what is counted."""

@@ -1,0 +1,128 @@
+"""The jobs by name. Each may be run at any time, any number of times, and killed at any moment."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.config import Settings
+from service.errors import IqgateError
+from service.keep.retention import retain
+from service.keep.spool_files import SpoolFiles
+from service.keep.sweep import Sweep
+from service.ledger import jobs, overdue, scanner_days
+from service.ledger.database import Database
+from service.ledger.wake import Wake
+from service.log import line
+
+log = logging.getLogger("iqgate.keep")
+
+COUNTED_AGAIN_S = 3600.0
+"""Statistics count what was assessed so long before the last run ended once more."""
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What jobs work on. `goes_on`: asked between two steps, whether to take another one."""
+
+    settings: Settings
+    database: Database
+    wake: Wake
+    process: str
+    clock: Callable[[], float]
+    goes_on: Callable[[], bool] = lambda: True
+
+    @property
+    def files(self) -> SpoolFiles:
+        return SpoolFiles(self.settings.spool)
+
+
+def rescue_leases(one: Keeping) -> str:
+    """Work whose lease ran out goes back to its queue."""
+    rescued = overdue.rescue_leases(one.database, one.settings.score.max_attempts, one.clock())
+    if rescued.frames:
+        one.wake.role("score")
+    if rescued.reports:
+        one.wake.role("deliver")
+    return (
+        f"{rescued.frames} slices and {rescued.reports} reports taken back, "
+        f"{rescued.dead} slices given up"
+    )
+
+
+def end_series(one: Keeping) -> str:
+    """Series that are never quiet are ended."""
+    longest_s, now = one.settings.keep.longest_open_s, one.clock()
+    ended = 0
+    for series_id, uid in overdue.endless_series(one.database, longest_s, now):
+        if overdue.end_series(one.database, series_id, now):
+            ended += 1
+            log.warning(line("series-ended-by-age", series_instance_uid=uid, longest_s=longest_s))
+    if ended:
+        one.wake.role("conclude")
+    return f"{ended} series ended"
+
+
+def count_days(one: Keeping) -> str:
+    """Each scanner's days are counted anew where a series was assessed since the last run."""
+    with one.database.read() as connection:
+        last = {job.name: job.succeeded_at for job in jobs.readings(connection)}
+    since = (last.get("statistics") or 0.0) - COUNTED_AGAIN_S
+    days = scanner_days.stale_days(one.database, since)
+    series = sum(scanner_days.count_day(one.database, day) for day in days)
+    return f"{len(days)} days counted, {series} series"
+
+
+def remove_images(one: Keeping) -> str:
+    """Images that are due go."""
+    keep = one.settings.keep
+    if not keep.images_days and not keep.images_bytes:
+        return "off: keep.images_days and keep.images_bytes are 0"
+    return retain(one.database, one.files, keep, one.clock, one.goes_on).in_words()
+
+
+def sweep(one: Keeping) -> str:
+    """Spool and ledger are held against each other."""
+    settings = one.settings
+    swept = Sweep(
+        one.database,
+        one.files,
+        settings.complete,
+        one.process,
+        one.clock,
+        settings.keep.sweep_after_s,
+        one.goes_on,
+    ).run()
+    if swept.adopted or swept.returned:
+        one.wake.role("score")
+    if swept.missing or swept.adopted or swept.returned:
+        one.wake.role("conclude")
+    return swept.in_words()
+
+
+JOBS: dict[str, Callable[[Keeping], str]] = {
+    "leases": rescue_leases,
+    "series": end_series,
+    "statistics": count_days,
+    "retention": remove_images,
+    "sweep": sweep,
+}
+"""Named as `keep.every_s` names them."""
+
+
+def run(one: Keeping, name: str) -> bool:
+    """Run a job and put down how it went; whether it went well."""
+    began = one.clock()
+    jobs.begin(one.database, name, one.process, began)
+    try:
+        detail, failed = JOBS[name](one), False
+    except Exception as error:  # whatever it is, the other jobs go on, and metrics tell
+        log.exception(line("job-failed", job=name))
+        told = isinstance(error, (IqgateError, OSError))
+        detail, failed = str(error) if told else type(error).__name__, True
+    ended = one.clock()
+    jobs.end(
+        one.database, name, failed=failed, detail=detail, seconds=max(0.0, ended - began), now=ended
+    )
+    return not failed

@@ -1,0 +1,10 @@
+"""A house to keep."""
+
+import pytest
+
+from tests.keep.house import House
+
+
+@pytest.fixture
+def house(database, tmp_path):
+    return House(database, tmp_path)
