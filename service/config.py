@@ -81,6 +81,11 @@ class Receive(_Section):
     """Free space below which objects are refused with 0xA700, before the disk is full."""
     other_objects: Literal["set-aside", "refuse"] = "set-aside"
     """Objects of storage classes that are never assessed."""
+    announcements: bool = True
+    """Whether performed procedure steps (MPPS) and instance availability notifications are taken;
+    what they list closes series early."""
+    rejection_notes: bool = True
+    """Whether a rejection note keeps the images it names out of verdicts and reports."""
     senders: dict[str, Sender] = {}
 
     @field_validator("addresses")
@@ -210,6 +215,33 @@ class Watch(_Section):
     """Whoever gives it sees patient identity on the status page; empty: nobody does."""
 
 
+class Every(_Section):
+    """Seconds from one run of a job of the keep role to the next."""
+
+    leases: Seconds = 60
+    series: Seconds = 60
+    statistics: Seconds = 900
+    retention: Seconds = 3600
+    sweep: Seconds = 24 * 3600
+
+
+class Keep(_Section):
+    """Housekeeping."""
+
+    images_days: Annotated[float, Field(ge=0)] = 0
+    """Images of studies quiet for longer are removed once they are reported; 0: never."""
+    images_bytes: Bytes = 0
+    """Beyond so many, images of the studies quiet for longest are; 0: never."""
+    remove_held: bool = False
+    """Whether images are, too, whose reports are held back (and are never sent later)."""
+    longest_open_s: Seconds = 6 * 3600
+    """A series that is never quiet is ended after this."""
+    sweep_after_s: Seconds = 3600
+    """Age of a file in the spool by which receivers are done with it."""
+    lease_s: Seconds = 60
+    every_s: Every = Every()
+
+
 class Settings(BaseSettings):
     """All settings. `mode` has no default: a configuration must name it."""
 
@@ -233,6 +265,7 @@ class Settings(BaseSettings):
     report: Report = Report()
     deliver: Deliver = Deliver()
     watch: Watch = Watch()
+    keep: Keep = Keep()
 
     @property
     def spool(self) -> Path:
