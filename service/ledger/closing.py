@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, exists, func, insert, select, update
 from service.companion import Companion, Fusing
 from service.judge.evidence import Assessment, SeriesFacts, SliceScore
 from service.judge.judging import alarming
-from service.ledger import json_text, tally, turns
+from service.ledger import json_text, labels, senders, tally, turns
 from service.ledger.database import Database, retried
 from service.ledger.issuing import Issue, NewReport, issue, predecessor_holds
 from service.ledger.pairing import companion_of, reconsider
@@ -78,6 +78,9 @@ class SeriesSnapshot:
     assessment_id: int | None
     assessment: Assessment | None
     companion: Companion | None = None
+    rejected: str = ""
+    """Why all its images are rejected, in words. Where only some are, their slices are excluded and
+    they are left out of `images`."""
 
     @property
     def images_used(self) -> tuple[tuple[str, str], ...]:
@@ -196,6 +199,7 @@ def close(
         if fusing is not None and seen.facts.modality == "CT":
             reconsider(connection, seen.series_id, fusing, now)
         with tally.counting(connection) as counts:
+            senders.count_closed(connection, counts, seen.series_id)
             counts.count("verdicts", seen.facts.modality, assessment.verdict)
             counts.observe("verdict_seconds", now - seen.last_object_at, "final")
         return True
@@ -234,7 +238,8 @@ def report_study(
     outbox: Issue,
     now: float,
 ) -> bool:
-    """Issue a study's reports; False, and nothing is written, when any of its series changed."""
+    """Issue a study's reports; False, and nothing is written, when any of its series changed, or
+    another host has issued them."""
     with database.write() as connection:
         turns.take(connection, *{turns.study(one.facts.study_instance_uid) for one in seen})
         current = connection.execute(
@@ -243,7 +248,8 @@ def report_study(
             )
         ).all()
         expected = {(one.series_id, one.generation, str(SeriesState.CLOSED)) for one in seen}
-        if {tuple(row) for row in current} != expected:
+        due = connection.execute(select(StudyRow.report_due).where(StudyRow.id == study_id))
+        if not due.scalar_one() or {tuple(row) for row in current} != expected:
             return False
         if not predecessor_holds(connection, reports):
             return False
@@ -312,6 +318,12 @@ def _snapshot(connection: Connection, series_id: int) -> SeriesSnapshot:
     images = [one for one in objects if one.state == ObjectState.IMAGE]
     pending = sum(one.state in _PENDING for one in frames)
     done = [one for one in frames if one.work == FrameWork.SCORE and one.state not in _PENDING]
+    slices = tuple(sorted((_slice(one) for one in done), key=_place))
+    reasons = labels.rejected(connection, series.series_instance_uid)
+    rejected = labels.wholly(reasons, [one.sop_instance_uid for one in images])
+    if reasons and not rejected:
+        images = [one for one in images if one.sop_instance_uid not in reasons]
+        slices = tuple(labels.without_rejected(slices, reasons))
     return SeriesSnapshot(
         series_id=series_id,
         study_id=series.study_id,
@@ -320,7 +332,7 @@ def _snapshot(connection: Connection, series_id: int) -> SeriesSnapshot:
         last_object_at=series.last_object_at,
         is_open=series.state == SeriesState.OPEN,
         pending=pending,
-        slices=tuple(sorted((_slice(one) for one in done), key=_place)),
+        slices=slices,
         bundle_digests=frozenset(one.bundle_digest for one in done if one.bundle_digest),
         images=tuple((one.sop_instance_uid, one.sha256) for one in images),
         paths={one.sop_instance_uid: one.path for one in images},
@@ -333,6 +345,7 @@ def _snapshot(connection: Connection, series_id: int) -> SeriesSnapshot:
         assessment_id=None if current is None else current.id,
         assessment=None if current is None else json_text.load_assessment(current.body),
         companion=companion_of(connection, series.companion_id),
+        rejected=rejected,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from service.ledger import senders
 from service.ledger.database import Database
 from service.ledger.roles import SEEN_WITHIN_S
 from service.ledger.tables import (
@@ -155,6 +156,7 @@ def status_lines(database: Database, now: float) -> list[str]:
     """What runs, waits and died, as `iqgate status` prints it."""
     with database.read() as connection:
         processes, waiting = roles(connection, now), backlog(connection, now)
+        by_sender = senders.senders(connection)
     lines = [
         f"{one.role:<9}{_standing(one):<10}{one.process}  {one.detail}".rstrip()
         for one in processes
@@ -169,6 +171,11 @@ def status_lines(database: Database, now: float) -> list[str]:
         f"reports held back     {waiting.held_reports}",
         *(f"  {count:>5}  {reason}" for reason, count in waiting.held.items()),
         f"dead letters          {waiting.dead_letters}",
+        *(
+            f"sender {one.ae_title:<16} series closed {one.closed}, of these opened again "
+            f"{one.reopened} ({one.reopen_rate:.1%})"
+            for one in by_sender
+        ),
     ]
     return lines
 

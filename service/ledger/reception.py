@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
 from service.config import Complete
 from service.judge.evidence import SeriesFacts
-from service.ledger import json_text, settling, tally, turns
+from service.ledger import announcing, json_text, senders, settling, tally, turns
 from service.ledger.database import Database, retried
 from service.ledger.tables import (
     AssociationRow,
@@ -282,9 +282,18 @@ class _Group:
             key = {"association_id": association_id, "series_id": series_id}
             if self._connection.execute(_CARRIED, key).scalar_one_or_none() is None:
                 self._connection.execute(_NEW_CARRIED, key)
+        self._close_announced()
         with tally.counting(self._connection) as counts:
             for (modality, outcome), number in self._counts.items():
                 counts.count("received", modality, outcome, by=number)
+            for series_id, association_id in sorted(self._reopened):
+                senders.count_reopened(self._connection, counts, series_id, association_id)
+
+    def _close_announced(self) -> None:
+        """What came may have been the last of what was announced."""
+        grown = [one.id for one in self._series.values()]
+        last_at = max((one.last_at for one in self._series.values()), default=0.0)
+        announcing.arrived(self._connection, grown, self._complete.settle_s, last_at)
 
     def _open_series(self, arrival: Arrival) -> _GrowingSeries:
         """The object's series, read or created once a group."""

@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, Connection, exists, func, select, update
 from sqlalchemy.orm import aliased
 
 from service.ledger import turns
+from service.ledger.announcing import awaits_announced
 from service.ledger.tables import (
     AssociationRow,
     AssociationSeriesRow,
@@ -26,7 +27,8 @@ def calling_ae_title(connection: Connection, association_id: int) -> str:
 
 def settle(connection: Connection, title: str, settle_s: float, now: float) -> bool:
     """Bring forward the closing of every series that only released associations of this sender
-    carried, unless the sender has one open; whether there was any."""
+    carried, unless the sender has one open, or more of the series is announced; whether there was
+    any."""
     still_open = connection.execute(
         select(func.count())
         .select_from(AssociationRow)
@@ -50,6 +52,7 @@ def settle(connection: Connection, title: str, settle_s: float, now: float) -> b
         SeriesRow.closes_at > now + settle_s,
         carried_by(carrier.calling_ae_title == title),
         ~carried_by((carrier.calling_ae_title != title) | (carrier.end != "released")),
+        ~awaits_announced(),
     )
     if turns.shared(connection):
         studies = connection.execute(

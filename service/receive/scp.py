@@ -30,11 +30,13 @@ from sqlalchemy.exc import DBAPIError
 from service import header
 from service.config import Settings
 from service.errors import ObjectTooLarge, UnreadableObject
-from service.ledger import reception
+from service.ledger import labels, reception
 from service.ledger.database import Database
 from service.ledger.reception import Arrival, Outcome, ReceivedObject
 from service.ledger.wake import Wake
 from service.log import line
+from service.receive import announcements, rejection
+from service.receive.announcements import Announcements
 from service.receive.committer import Committer
 from service.receive.drain import Drain
 from service.receive.origin import Origins
@@ -107,6 +109,15 @@ def start(reception_: Reception) -> GuardedServer:
         (evt.EVT_CONN_CLOSE, partial(_on_close, reception_=reception_)),
         *reception_.drain.handlers,
     ]
+    if receive.announcements:
+        taker = Announcements(
+            reception_.database,
+            reception_.settings.complete.settle_s,
+            reception_.wake,
+            reception_.clock,
+        )
+        taker.add_contexts(ae)
+        handlers += taker.handlers
     return start_server(ae, receive, handlers)
 
 
@@ -237,7 +248,32 @@ def _store(event: evt.Event, dataset: bytes, reception_: Reception) -> tuple[int
         reception_.wake.role("score")
         if origin.facts.modality == "PT":
             reception_.wake.role("conclude")  # which finds its CT first
+    if sop_class_uid == rejection.KEY_OBJECT_SELECTION and receive.rejection_notes:
+        _reject(event, dataset, syntax, reception_)
     return SUCCESS, ""
+
+
+def _reject(event: evt.Event, dataset: bytes, syntax: str, reception_: Reception) -> None:
+    """Take a rejection note at its word, before it is acknowledged. One that comes again, because
+    the receiver died before it could answer, says nothing new. What cannot be read stays a document
+    like others."""
+    try:
+        note = rejection.read_note(dataset, syntax)
+    except UnreadableObject as error:
+        log.warning(line("rejection-note-unreadable", reason=error))
+        return
+    if note is None:
+        return
+    images = labels.reject(
+        reception_.database,
+        note,
+        calling_ae_title=cast(Any, event.assoc).requestor.ae_title.strip(),
+        settle_s=reception_.settings.complete.settle_s,
+        now=reception_.clock(),
+    )
+    log.info(line("images-rejected", images=images, title=note.meaning))
+    if images:
+        reception_.wake.role("conclude")
 
 
 def reason_to_set_aside(sop_class_uid: str) -> str | None:
@@ -255,10 +291,11 @@ def _count_refusal(reception_: Reception, status: int) -> None:
 
 
 def _on_established(event: evt.Event, reception_: Reception) -> None:
-    """Record the association before it can carry anything, unless it only verifies."""
+    """Record the association before it can carry anything, unless it is for no objects."""
     association: Any = event.assoc
     association.ledger_id = None
-    if all(context.abstract_syntax == Verification for context in association.accepted_contexts):
+    carries_none = (Verification, *announcements.SOP_CLASSES)
+    if all(one.abstract_syntax in carries_none for one in association.accepted_contexts):
         return
     association_id = reception.start_association(
         reception_.database,

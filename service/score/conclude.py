@@ -79,6 +79,8 @@ class Concluder:
         False when it changed meanwhile; it will be due again.
         """
         seen = closing.snapshot(self.database, series_id)
+        if not seen.is_open:
+            return False  # another host was quicker
         stale = {one for one in seen.bundle_digests if self.identify(one) is None}
         if stale:
             # the bundle was replaced since: one verdict never mixes two networks' scores
@@ -88,7 +90,7 @@ class Concluder:
             return True
         assessment = self.assess(seen)
         per_series = self.settings.report.scope == "series"
-        reportable = assessment.verdict is not Verdict.NOT_ASSESSED
+        reportable = assessment.verdict is not Verdict.NOT_ASSESSED and not seen.rejected
         reports: list[NewReport] = []
         key = (series_id, seen.generation)
         if per_series and reportable and key not in self._unreportable:
@@ -127,7 +129,9 @@ class Concluder:
         judged = [
             (one, one.assessment)
             for one in seen
-            if one.assessment is not None and one.assessment.verdict is not Verdict.NOT_ASSESSED
+            if one.assessment is not None
+            and one.assessment.verdict is not Verdict.NOT_ASSESSED
+            and not one.rejected
         ]
         outspoken = [one for one in judged if one[1].mode == "report"]
         included = outspoken or judged
@@ -135,7 +139,8 @@ class Concluder:
         reports: list[NewReport] = []
         if included and key not in self._unreportable:
             self._unreportable.add(key)
-            reports = self._build(included, included[0][0].facts.study_instance_uid, now)
+            left_out = [one.facts.series_instance_uid for one in seen if one.rejected]
+            reports = self._build(included, included[0][0].facts.study_instance_uid, now, left_out)
             self._unreportable.discard(key)
         outbox = self._issue([assessment for _, assessment in included])
         return closing.report_study(self.database, study_id, seen, reports, outbox, now)
@@ -159,6 +164,9 @@ class Concluder:
         if seen.conflicts:
             warning = f"Objects under known UIDs that differ were not scored: {seen.conflicts}."
             assessment = replace(assessment, warnings=(*assessment.warnings, warning))
+        if seen.rejected:
+            warning = f"Not reported: all its images were {seen.rejected}."
+            assessment = replace(assessment, warnings=(*assessment.warnings, warning))
         return assessment
 
     def _issue(self, assessments: Sequence[Assessment]) -> Issue:
@@ -166,11 +174,19 @@ class Concluder:
         return Issue(self.settings.destinations, held="" if "" in holds else min(holds, default=""))
 
     def _build(
-        self, subjects: Sequence[tuple[SeriesSnapshot, Assessment]], scope_uid: str, now: float
+        self,
+        subjects: Sequence[tuple[SeriesSnapshot, Assessment]],
+        scope_uid: str,
+        now: float,
+        left_out: Sequence[str] = (),
     ) -> list[NewReport]:
-        """The SR on all subjects, and a summary image for each that calls for one."""
+        """The SR on all subjects, and a summary image for each that calls for one.
+
+        left_out: Series Instance UIDs of rejected series. A report without them is another one than
+        a report from before they came, though it says the same.
+        """
         reported = [self._reported(seen, assessment) for seen, assessment in subjects]
-        reports = [self._structured_report(subjects, reported, scope_uid, now)]
+        reports = [self._structured_report(subjects, reported, scope_uid, now, left_out)]
         wanted = self.settings.report.summary_image
         for (seen, assessment), one in zip(subjects, reported, strict=True):
             if wanted == "always" or (
@@ -185,10 +201,11 @@ class Concluder:
         reported: Sequence[ReportedSeries],
         scope_uid: str,
         now: float,
+        left_out: Sequence[str],
     ) -> NewReport:
         study_uid = subjects[0][0].facts.study_instance_uid
         last = issuing.last_attempted(self.database, "structured-report", scope_uid)
-        uid = _report_uid("structured-report", subjects, scope_uid)
+        uid = _report_uid("structured-report", subjects, scope_uid, left_out)
         series_uid = report_series_uid(study_uid, "structured-report")
         body = build_structured_report(
             reported,
@@ -292,11 +309,19 @@ class Concluder:
 
 
 def _report_uid(
-    kind: Kind, subjects: Sequence[tuple[SeriesSnapshot, Assessment]], scope_uid: str
+    kind: Kind,
+    subjects: Sequence[tuple[SeriesSnapshot, Assessment]],
+    scope_uid: str,
+    left_out: Sequence[str] = (),
 ) -> str:
     outcome = "|".join(
-        f"{seen.facts.series_instance_uid}:{one.verdict}:{one.score or 0:.4f}"
-        for seen, one in subjects
+        [
+            *(
+                f"{seen.facts.series_instance_uid}:{one.verdict}:{one.score or 0:.4f}"
+                for seen, one in subjects
+            ),
+            *(f"{uid}:rejected" for uid in left_out),
+        ]
     )
     return report_uid(
         kind,

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from service.judge.evidence import Assessment, StackResult
+from service.ledger.labels import Label
 from service.ledger.series_reading import Patient, SeriesReading, SliceReading
 from service.ledger.tables import FrameState
 from service.report import wording
@@ -133,6 +134,15 @@ def value_in_words(value: float | None) -> str:
 
 def interval_in_words(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else " to ".join(value_in_words(value) for value in interval)
+
+
+def scores_of(label: Label, slices: Sequence[SliceReading]) -> str:
+    """What the network said of the images that somebody labelled: lowest to highest score."""
+    of_label = set(label.sop_instance_uids)
+    scores = [
+        one.score for one in slices if one.sop_instance_uid in of_label and one.score is not None
+    ]
+    return interval_in_words((min(scores), max(scores)) if scores else None)
 
 
 def limits_in_words(assessment: Assessment | None) -> str:

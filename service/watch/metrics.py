@@ -20,8 +20,8 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
-from service.config import VERSION, Settings
-from service.ledger import reading, tally
+from service.config import VERSION, Receive, Settings
+from service.ledger import reading, senders, tally
 from service.ledger.database import Database
 from service.ledger.reading import UNFINISHED_FRAMES, UNFINISHED_OUTBOX, Backlog, RoleReading
 from service.ledger.tables import FrameState, OutboxState
@@ -54,7 +54,7 @@ class LedgerCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         now = self._clock()
         with self._database.read() as connection:
-            counters = list(_counters(connection))
+            counters = [*_counters(connection), *_senders(connection, self._settings.receive)]
             backlog = reading.backlog(connection, now)
             processes = reading.roles(connection, now)
         yield from counters
@@ -103,6 +103,12 @@ def _counters(connection: Connection) -> Iterable[Metric]:
         _by_modality(tally.read(connection, "verdicts")),
     )
     yield _counter(
+        "iqgate_rejected_images",
+        "Images that a rejection note named, by the code of its title (DCM).",
+        ("title",),
+        tally.read(connection, "rejected_images"),
+    )
+    yield _counter(
         "iqgate_deliveries",
         "Attempts to deliver a report, by destination and outcome.",
         ("destination", "outcome"),
@@ -111,6 +117,29 @@ def _counters(connection: Connection) -> Iterable[Metric]:
     yield _latency(
         tally.read(connection, "verdict_seconds_bucket"),
         tally.read(connection, "verdict_seconds_sum"),
+    )
+
+
+def _senders(connection: Connection, receive: Receive) -> Iterable[Metric]:
+    """By AE titles that the configuration names; whatever else calls itself something is one."""
+    known = {*receive.senders, *receive.calling_ae_titles}
+    closed: Counter[tuple[str, ...]] = Counter({(name,): 0 for name in known})
+    reopened: Counter[tuple[str, ...]] = Counter({(name,): 0 for name in known})
+    for one in senders.senders(connection):
+        name = one.ae_title if one.ae_title in known else OTHER
+        closed[(name,)] += one.closed
+        reopened[(name,)] += one.reopened
+    yield _counter(
+        "iqgate_sender_closed_series",
+        "Times a series with images closed, by calling AE title.",
+        ("sender",),
+        closed,
+    )
+    yield _counter(
+        "iqgate_sender_reopened_series",
+        "Times a later object opened such a series again, by calling AE title.",
+        ("sender",),
+        reopened,
     )
 
 

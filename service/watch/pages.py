@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from service.config import VERSION, Settings
 from service.judge.evidence import Assessment
-from service.ledger import letters, reading, series_reading
+from service.ledger import labels, letters, reading, series_reading
 from service.ledger.database import Database
 from service.ledger.reading import Backlog
 from service.ledger.series_reading import SeriesReading
@@ -102,6 +102,7 @@ class Pages:
             thumbnails = series_reading.thumbnails(connection, one.series_id)
             history = series_reading.assessments(connection, one.series_id)
             reports = series_reading.reports(connection, one)
+            said = labels.labels(connection, one.facts.series_instance_uid)
         width, height = LARGE_CURVE
         excluded: dict[str, int] = {}
         for each in slices:
@@ -121,6 +122,10 @@ class Pages:
             curve=curve.draw(slices, assessment, width=width, height=height, marked=True),
             thumbnails=thumbnails,
             excluded=sorted(excluded.items(), key=lambda pair: -pair[1]),
+            labels=[
+                (label, moment.clock_time(label.labelled_at, now), entry.scores_of(label, slices))
+                for label in said
+            ],
             history=[
                 (past, moment.clock_time(past.created_at, now), face_of(past.assessment))
                 for past in history

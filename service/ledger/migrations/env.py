@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from service.ledger import hint_tables, keeping_tables  # noqa: F401 their tables belong to it
 from service.ledger.tables import Base
 
 context.configure(
