@@ -5,6 +5,7 @@ The driver is BSD-licensed and pure Python; a ledger URL may say plain `postgres
 
 from __future__ import annotations
 
+import socket
 import ssl
 from typing import Any
 
@@ -55,6 +56,39 @@ def parse(url: str) -> tuple[URL, dict[str, Any]]:
         "startup_params": SESSION,
     }
     return parsed.set(drivername=DRIVER, query=query), more
+
+
+def open_socket(url: str) -> socket.socket:
+    """A connected socket of our own, which can be waited on. Raises OSError, ConfigError."""
+    parsed, _ = parse(url)
+    path = parsed.query.get("unix_sock")
+    if path is None:
+        made = socket.create_connection((parsed.host, parsed.port or 5432), CONNECT_S)
+    else:
+        made = socket.socket(socket.AF_UNIX)
+        made.settimeout(CONNECT_S)
+        try:
+            made.connect(str(path))
+        except OSError:
+            made.close()
+            raise
+    made.settimeout(ANSWER_S)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return made
+
+
+def connection_arguments(url: str) -> dict[str, Any]:
+    """What pg8000 is given with such a socket."""
+    parsed, more = parse(url)
+    encryption = False if "unix_sock" in parsed.query else more["ssl_context"]
+    return {
+        "user": parsed.username,
+        "password": parsed.password,
+        "host": parsed.host,
+        "database": parsed.database,
+        "application_name": more["application_name"],
+        "ssl_context": encryption,
+    }
 
 
 def _encryption(mode: str, authorities: str | None) -> ssl.SSLContext | bool | None:

@@ -1,8 +1,9 @@
-"""Waking another role on this host without polling for it.
+"""Waking another role without polling for it.
 
-One datagram on a local socket says "look at the ledger"; it carries nothing, may be lost, and is
-backed by polling. The names live in Linux's abstract namespace, keyed by the database, so they
-need no clean-up; elsewhere a role only polls.
+With SQLite one datagram on a local socket says "look at the ledger"; the names live in Linux's
+abstract namespace, keyed by the database, so they need no clean-up; elsewhere a role only polls.
+With PostgreSQL a notification says so to every host (`channels`). Either carries nothing, may be
+lost, and is backed by polling.
 """
 
 from __future__ import annotations
@@ -12,16 +13,28 @@ import select
 import socket
 import sys
 
+from service.ledger import postgresql
+from service.ledger.channels import Listener, Notifier
+
 
 class Wake:
     """Sends wake-ups to the roles that work on one database."""
 
     def __init__(self, database_url: str) -> None:
+        self.url = database_url
         self._key = hashlib.sha256(database_url.encode()).hexdigest()[:16]
-        self._socket = _socket()
+        self._notifier = Notifier(database_url) if postgresql.is_postgresql(database_url) else None
+        self._socket = None if self._notifier is not None else _socket()
+
+    @property
+    def reaches_hosts(self) -> bool:
+        """Whether wake-ups go through the database."""
+        return self._notifier is not None
 
     def role(self, name: str) -> None:
         """Wake every waiting process of the role; none listening is no error."""
+        if self._notifier is not None:
+            self._notifier.role(name)
         if self._socket is None:
             return
         try:
@@ -30,6 +43,8 @@ class Wake:
             return  # nobody listens, or its queue is full of wake-ups already
 
     def close(self) -> None:
+        if self._notifier is not None:
+            self._notifier.close()
         if self._socket is not None:
             self._socket.close()
 
@@ -41,7 +56,8 @@ class Waiter:
     """Waits for wake-ups of one role."""
 
     def __init__(self, wake: Wake, role: str) -> None:
-        self._socket = _socket()
+        self._listener = Listener(wake.url, role) if wake.reaches_hosts else None
+        self._socket = None if self._listener is not None else _socket()
         if self._socket is not None:
             try:
                 self._socket.bind(wake.address(role))
@@ -52,10 +68,15 @@ class Waiter:
 
     def wait(self, timeout_s: float) -> None:
         """Return on the first wake-up or `interrupt`, or after `timeout_s` (sooner unheard)."""
-
-        listening = [self._pair[0], *([self._socket] if self._socket is not None else [])]
+        if self._listener is not None and self._listener.connect():
+            return  # what was notified before this is not heard any more
+        notified = None if self._listener is None else self._listener.socket
+        listening = [one for one in (self._pair[0], self._socket, notified) if one is not None]
         ready, _, _ = select.select(listening, [], [], timeout_s)
         for waiting in ready:
+            if self._listener is not None and waiting is notified:
+                self._listener.drain()
+                continue
             waiting.setblocking(False)
             try:
                 while waiting.recv(64) or waiting is self._socket:
@@ -69,6 +90,8 @@ class Waiter:
 
     def close(self) -> None:
         """Free the sockets; nothing may wait any more."""
+        if self._listener is not None:
+            self._listener.close()
         for one in (self._socket, *self._pair):
             if one is not None:
                 one.close()
@@ -76,7 +99,7 @@ class Waiter:
     @property
     def heard(self) -> bool:
         """Whether wake-ups reach this waiter; if not, poll often."""
-        return self._socket is not None
+        return (self._socket if self._listener is None else self._listener.socket) is not None
 
 
 def _socket() -> socket.socket | None:

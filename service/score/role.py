@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Sequence
 
 from service import notify
 from service.config import Settings
@@ -111,23 +112,29 @@ def _conclude_forever(
     while not ended.is_set():
         now = wall_clock()
         try:
-            if pairer.step(now):
-                wake.role("score")
-            concluded = [
-                concluder.conclude(one, wall_clock()) for one in closing.due_series(database, now)
-            ]
-            reported = [
-                concluder.report_study(one, wall_clock()) for one in closing.due_studies(database)
-            ]
+            with database.alone("pairing") as mine:
+                if mine and pairer.step(now):
+                    wake.role("score")
+            concluded = _each(database, closing.due_series(database, now), concluder.conclude)
+            reported = _each(database, closing.due_studies(database), concluder.report_study)
             next_at = closing.next_closing_at(database, now)
         except Exception:
             log.exception(line("concluding-failed"))
             waiter.wait(RETRY_S)
             continue
-        if any(concluded) or any(reported):
+        if concluded or reported:
             wake.role("deliver")
             wake.role("watch")
             wake.role("score")  # a series may have gone back to be scored anew
             continue
         idle = POLL_S if waiter.heard else POLL_UNHEARD_S
         waiter.wait(idle if next_at is None else max(0.0, min(idle, next_at - wall_clock())))
+
+
+def _each(database: Database, due: Sequence[int], conclude: Callable[[int, float], bool]) -> bool:
+    """Conclude those that no other host is concluding at this moment; whether any was."""
+    concluded = False
+    for one in due:
+        with database.alone(f"{conclude.__name__} {one}") as mine:
+            concluded |= mine and conclude(one, wall_clock())
+    return concluded

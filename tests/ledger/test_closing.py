@@ -146,6 +146,38 @@ def test_a_study_waits_for_all_its_series(database):
     assert not closing.report_study(database, 1, seen, [report("1.1.2")], TO_PACS, 500)
 
 
+def test_a_study_is_reported_by_one_host_alone(database):
+    receive(database, 1)
+    receive(database, 2, facts=facts(series_instance_uid="1.2.3.4"))
+    score_all(database)
+    for series in (1, 2):
+        close(database, report_study=True, series=series)
+    seen = closing.study_snapshots(database, 1)
+    assert closing.report_study(database, 1, seen, [report("1.1.1")], TO_PACS, 300)
+    assert not closing.report_study(database, 1, seen, [report("1.1.1")], TO_PACS, 300)
+    assert rows(database, "SELECT count(*) FROM outbox") == [(1,)]
+    assert rows(database, "SELECT count(*) FROM report_assessment") == [(2,)]
+
+
+def test_nothing_closes_on_a_snapshot_that_waited_for_scores(database):
+    receive(database, 1)
+    receive(database, 2)
+    seen = closing.snapshot(database, 1)
+    score_all(database)
+    assert not close(database, seen), "it lacks their scores, though nothing waits now"
+    assert close(database)
+
+
+def test_requeued_frames_make_a_closing_fail_that_was_judged_by_their_old_scores(database):
+    receive(database, 1)
+    score_all(database)
+    seen = closing.snapshot(database, 1)
+    scoring.requeue_scored_by(database, 1, {"b"})
+    score_all(database, now=50)
+    assert not close(database, seen)
+    assert close(database)
+
+
 def test_one_acquisition_alarms_once(database):
     acquisition = {"irradiation_event_uid": "1.7.7"}
     for number, uid in enumerate(("1.2.3.4", "1.2.3.5"), 1):
