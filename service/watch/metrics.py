@@ -7,6 +7,7 @@ the terms DICOM defines before it becomes a label: a header may say anything.
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
@@ -25,9 +26,12 @@ from service.ledger import reading, senders, tally
 from service.ledger.database import Database
 from service.ledger.reading import UNFINISHED_FRAMES, UNFINISHED_OUTBOX, Backlog, RoleReading
 from service.ledger.tables import FrameState, OutboxState
+from service.watch.scanner_metrics import ScannerMetrics
 
 ROLES = ("receive", "score", "deliver", "watch", "keep")
 OTHER = "other"
+DELIVERY_OUTCOMES = ("delivered", "refused", "unavailable")
+"""Counted from zero, so that a first failure is an increase."""
 
 MODALITIES = frozenset(
     """
@@ -47,6 +51,7 @@ class LedgerCollector(Collector):
         self._settings = settings
         self._database = database
         self._clock = clock
+        self._scanners = ScannerMetrics()
 
     def describe(self) -> Iterable[Metric]:
         return []  # registering must not read the ledger
@@ -54,18 +59,24 @@ class LedgerCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         now = self._clock()
         with self._database.read() as connection:
-            counters = [*_counters(connection), *_senders(connection, self._settings.receive)]
+            counters = [
+                *_counters(connection, self._settings.destinations),
+                *_senders(connection, self._settings.receive),
+            ]
             backlog = reading.backlog(connection, now)
             processes = reading.roles(connection, now)
+            scanners = self._scanners.collect(connection, now)
         yield from counters
         yield from _backlog(backlog, self._settings.destinations)
         yield from _roles(processes)
+        yield from scanners
+        yield from _spool(self._settings)
         build = InfoMetricFamily("iqgate_build", "The running version and its mode.")
         build.add_metric([], {"version": VERSION, "mode": self._settings.mode})
         yield build
 
 
-def _counters(connection: Connection) -> Iterable[Metric]:
+def _counters(connection: Connection, destinations: Iterable[str]) -> Iterable[Metric]:
     yield _counter(
         "iqgate_received_objects",
         "Objects received, by modality and by what they turned out to be.",
@@ -76,7 +87,7 @@ def _counters(connection: Connection) -> Iterable[Metric]:
         "iqgate_refused_objects",
         "Objects refused before they were stored, by C-STORE status.",
         ("status",),
-        tally.read(connection, "refused"),
+        {("0xA700",): 0.0} | tally.read(connection, "refused"),
     )
     yield _counter(
         "iqgate_contested_objects",
@@ -112,7 +123,8 @@ def _counters(connection: Connection) -> Iterable[Metric]:
         "iqgate_deliveries",
         "Attempts to deliver a report, by destination and outcome.",
         ("destination", "outcome"),
-        tally.read(connection, "deliveries"),
+        {(name, outcome): 0.0 for name in destinations for outcome in DELIVERY_OUTCOMES}
+        | tally.read(connection, "deliveries"),
     )
     yield _latency(
         tally.read(connection, "verdict_seconds_bucket"),
@@ -198,6 +210,25 @@ def _backlog(backlog: Backlog, destinations: Iterable[str]) -> Iterable[Metric]:
     letters.add_metric(["frame"], backlog.frames.get(FrameState.DEAD, 0))
     letters.add_metric(["report"], backlog.reports(OutboxState.DEAD))
     yield letters
+
+
+def _spool(settings: Settings) -> Iterable[Metric]:
+    """Space where received objects lie; nothing where that is not to be seen from here."""
+    try:
+        usage = shutil.disk_usage(settings.data_dir)
+    except OSError:
+        return
+    yield GaugeMetricFamily(
+        "iqgate_spool_free_bytes", "Free space on the spool's file system.", usage.free
+    )
+    yield GaugeMetricFamily(
+        "iqgate_spool_size_bytes", "Size of the spool's file system.", usage.total
+    )
+    yield GaugeMetricFamily(
+        "iqgate_spool_reserve_bytes",
+        "Free space below which objects are refused (receive.disk_reserve_bytes).",
+        settings.receive.disk_reserve_bytes,
+    )
 
 
 def _roles(processes: Iterable[RoleReading]) -> Iterable[Metric]:
