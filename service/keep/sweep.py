@@ -24,6 +24,8 @@ from service.log import line
 log = logging.getLogger("iqgate.keep")
 
 ADOPTED_AT_ONCE = 100
+SENDER = "(spool)"
+"""In place of the AE title that nobody knows any more."""
 _UNREADABLE, _GONE = "set aside", "gone by now"
 
 
@@ -126,7 +128,7 @@ class Sweep:
     def _record(self, arrivals: Sequence[Arrival]) -> list[Outcome]:
         association_id = reception.start_association(
             self.database,
-            calling_ae_title="",
+            calling_ae_title=SENDER,
             address="spool",
             receiver=self.process,
             now=self.clock(),
