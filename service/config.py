@@ -259,6 +259,8 @@ class Settings(BaseSettings):
     policy: Path | None = None
     ledger_url: str = ""
     """SQLAlchemy URL; empty: SQLite in the data directory."""
+    spool_folder: Path | None = None
+    """Received objects lie here; by default in `spool` in the data directory."""
     receive: Receive = Receive()
     complete: Complete = Complete()
     score: Score = Score()
@@ -269,7 +271,7 @@ class Settings(BaseSettings):
 
     @property
     def spool(self) -> Path:
-        return self.data_dir / "spool"
+        return self.spool_folder or self.data_dir / "spool"
 
     @property
     def reports_folder(self) -> Path | None:
@@ -365,19 +367,16 @@ def _anchored(settings: Settings, base: Path) -> Settings:
     def anchor(path: Path | None) -> Path | None:
         return None if path is None else base / path
 
+    def anchored(section: _Section, *names: str) -> _Section:
+        return section.model_copy(update={name: anchor(getattr(section, name)) for name in names})
+
     return settings.model_copy(
         update={
             "data_dir": base / settings.data_dir,
             "policy": anchor(settings.policy),
-            "score": settings.score.model_copy(
-                update={
-                    "bundles": anchor(settings.score.bundles),
-                    "engine_cache": anchor(settings.score.engine_cache),
-                }
-            ),
-            "deliver": settings.deliver.model_copy(
-                update={"folder": anchor(settings.deliver.folder)}
-            ),
+            "spool_folder": anchor(settings.spool_folder),
+            "score": anchored(settings.score, "bundles", "engine_cache"),
+            "deliver": anchored(settings.deliver, "folder"),
         }
     )
 

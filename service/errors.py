@@ -9,6 +9,7 @@
     ├── StartupCalledOff        asked to end while engines were made ready
     ├── RetryableError          the same call may succeed later
     │   ├── PacsUnavailable     no association, or the peer is out of resources
+    │   ├── SpoolUnavailable    the spool cannot be read now
     │   ├── FolderUnavailable   the reports folder cannot be written
     │   └── LeaseLost           another worker took the work over
     ├── DemoFailed              the demonstration's gate gave no verdict
@@ -17,6 +18,7 @@
     ├── PacsRefused             the peer answered and will not take this object
     └── RejectedInput           this object will never be scored; the message is its reason
         ├── UnreadableObject    not DICOM, truncated, or nested beyond reason
+        ├── DamagedFile         the spool gives back other bytes than were received
         ├── ObjectTooLarge      beyond a size limit, as stored or once inflated
         └── UndecodablePixels   no pixel data, absurd size, or a broken code stream
 
@@ -68,6 +70,10 @@ class PacsUnavailable(RetryableError):
     """No association could be made, or the peer is out of resources (0xA7xx)."""
 
 
+class SpoolUnavailable(RetryableError):
+    """The spool cannot be read now: a disk error, shared storage that does not answer."""
+
+
 class FolderUnavailable(RetryableError):
     """The reports folder cannot be written."""
 
@@ -86,6 +92,10 @@ class RejectedInput(IqgateError):
 
 class UnreadableObject(RejectedInput):
     """Not DICOM, truncated, or nested beyond reason."""
+
+
+class DamagedFile(RejectedInput):
+    """The spool gives back other bytes than were received."""
 
 
 class ObjectTooLarge(RejectedInput):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,19 @@ def write(folder: Path, *datasets: Dataset) -> list[Path]:
         path.write_bytes(part10(ds))
         paths.append(path)
     return paths
+
+
+def spooled(root: Path, ds: Dataset) -> str:
+    """Write an object where the spool would have it; its path within the spool."""
+    content = part10(ds)
+    # the dataset follows the file meta information, whose length PS3.10 7.1 puts into its first
+    # element
+    dataset = content[144 + int.from_bytes(content[140:144], "little") :]
+    digest = hashlib.sha256(dataset).hexdigest()
+    path = root / digest[:2] / f"{digest}.dcm"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return f"{digest[:2]}/{digest}.dcm"
 
 
 def facts(**overrides: Any) -> SeriesFacts:

@@ -45,9 +45,10 @@ def write(tmp_path, text):
 
 
 def test_relative_paths_are_relative_to_the_file(tmp_path):
-    path = write(tmp_path, 'mode = "shadow"\ndata_dir = "data"\n[deliver]\nfolder = "out"\n')
-    settings = load_settings(path)
+    text = 'mode = "shadow"\ndata_dir = "data"\nspool_folder = "nfs"\n[deliver]\nfolder = "out"\n'
+    settings = load_settings(write(tmp_path, text))
     assert settings.data_dir == tmp_path / "data"
+    assert settings.spool == tmp_path / "nfs"
     assert settings.reports_folder == tmp_path / "out"
     assert settings.destinations == ("folder",)
 

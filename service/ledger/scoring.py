@@ -268,11 +268,12 @@ def give_back(database: Database, token: str) -> None:
 
 
 @retried
-def fail(database: Database, token: str) -> None:
-    """Return claimed frames to the queue after a fault; the attempt counts."""
+def fail(database: Database, token: str, *, until: float = 0.0) -> None:
+    """Return claimed frames to the queue after a fault, at a later time if need be; the attempt
+    counts."""
     with database.write() as connection:
         _take_turn_of(connection, token)
-        connection.execute(update(FrameRow).where(_of_token(token)).values(lease_expires_at=0.0))
+        connection.execute(update(FrameRow).where(_of_token(token)).values(lease_expires_at=until))
 
 
 @retried

@@ -13,6 +13,7 @@ import numpy as np
 from service import header
 from service.errors import RejectedInput
 from service.score.decode import decode_frame
+from service.spooled import read_spooled
 
 IDENTIFYING = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID",
@@ -25,8 +26,8 @@ IDENTIFYING = (
 def difference(one: Path, other: Path, max_pixels: int) -> str | None:
     """In words, what tells two objects apart; None where they are the same image."""
     try:
-        first = header.read_file(one, stop_before_pixels=False)
-        second = header.read_file(other, stop_before_pixels=False)
+        first = read_spooled(one, stop_before_pixels=False)
+        second = read_spooled(other, stop_before_pixels=False)
         for keyword in IDENTIFYING:
             if header.text(first, keyword, 1024) != header.text(second, keyword, 1024):
                 return f"{keyword} differs"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset
@@ -15,7 +15,7 @@ from pydicom import Dataset
 from service import header
 from service.companion import Fusing, fit_frames, nearest
 from service.config import VERSION, Settings
-from service.errors import UnreadableObject
+from service.errors import RejectedInput, SpoolUnavailable
 from service.judge.commissioning import Commissioning
 from service.judge.evidence import Assessment, BundleIdentity, Verdict
 from service.judge.judging import judge, not_assessed
@@ -29,6 +29,7 @@ from service.report.identity import Kind, named_uid, report_series_uid, report_u
 from service.report.structured_report import build_structured_report
 from service.report.subject import FusedImage, Gate, Predecessor, ReportedSeries
 from service.report.summary_image import build_summary_image
+from service.spooled import read_spooled
 
 log = logging.getLogger("iqgate.score")
 
@@ -94,10 +95,8 @@ class Concluder:
         reports: list[NewReport] = []
         key = (series_id, seen.generation)
         if per_series and reportable and key not in self._unreportable:
-            # should building fail, the next attempt closes the series without a report
-            self._unreportable.add(key)
-            reports = self._build([(seen, assessment)], seen.facts.series_instance_uid, now)
-            self._unreportable.discard(key)
+            with self._building(key):
+                reports = self._build([(seen, assessment)], seen.facts.series_instance_uid, now)
         closed = closing.close(
             self.database,
             seen,
@@ -138,10 +137,10 @@ class Concluder:
         key = (-study_id, sum(one.generation for one in seen))
         reports: list[NewReport] = []
         if included and key not in self._unreportable:
-            self._unreportable.add(key)
             left_out = [one.facts.series_instance_uid for one in seen if one.rejected]
-            reports = self._build(included, included[0][0].facts.study_instance_uid, now, left_out)
-            self._unreportable.discard(key)
+            study_uid = included[0][0].facts.study_instance_uid
+            with self._building(key):
+                reports = self._build(included, study_uid, now, left_out)
         outbox = self._issue([assessment for _, assessment in included])
         return closing.report_study(self.database, study_id, seen, reports, outbox, now)
 
@@ -172,6 +171,18 @@ class Concluder:
     def _issue(self, assessments: Sequence[Assessment]) -> Issue:
         holds = [one.hold for one in assessments]
         return Issue(self.settings.destinations, held="" if "" in holds else min(holds, default=""))
+
+    @contextmanager
+    def _building(self, key: tuple[int, int]) -> Iterator[None]:
+        """Should building fail, the next attempt goes without a report; not so where the spool did
+        not answer."""
+        self._unreportable.add(key)
+        try:
+            yield
+        except SpoolUnavailable:
+            self._unreportable.discard(key)
+            raise
+        self._unreportable.discard(key)
 
     def _build(
         self,
@@ -303,8 +314,8 @@ class Concluder:
 
     def _header(self, path: str) -> Dataset:
         try:
-            return header.read_file(Path(self.settings.spool / path))
-        except (OSError, UnreadableObject):
+            return read_spooled(self.settings.spool / path)
+        except (FileNotFoundError, RejectedInput):
             return Dataset()
 
 

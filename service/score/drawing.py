@@ -28,12 +28,14 @@ class FrameSource:
 
     levels: MR, what other slices of its series said of their stack's intensity, by stack.
     companion: PET, the frame of its CT that lies nearest to it.
+    spooled: whether it lies in the spool, where a file's name says what it holds.
     """
 
     path: Path
     frame_number: int
     levels: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     companion: FrameSource | None = None
+    spooled: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from service.ledger.database import Database
 from service.ledger.pairing import Unplaced
 from service.score.frame import frame_header, position_mm
 from service.score.select import EXCLUSIONS
+from service.spooled import read_spooled
 
 
 def fusing_of(bundles: Iterable[Bundle], complete: Complete) -> Fusing | None:
@@ -60,7 +61,7 @@ class Pairer:
         for one in frames:
             try:
                 if ds is None or one.path != path:
-                    path, ds = one.path, header.read_file(self.spool / one.path)
+                    path, ds = one.path, read_spooled(self.spool / one.path)
                 positions[one.frame_id] = position_mm(frame_header(ds, one.frame_number))
             except (RejectedInput, *header.BROKEN):
                 positions[one.frame_id] = None

@@ -31,6 +31,7 @@ from service.score.frame import frame_header, position_mm, stack
 from service.score.mr import draw_mr, own_level
 from service.score.pet_ct import PetCtDraw
 from service.score.select import Candidate, bundle_for, reason_to_exclude
+from service.spooled import read_spooled
 
 THUMBNAIL_PIXELS = 160
 
@@ -122,7 +123,7 @@ class Scorer:
 
     def score(self, sources: Sequence[FrameSource]) -> list[FrameResult]:
         """Score frames, in order. A frame that cannot be scored carries its reason; only a fault
-        of the host itself raises (OSError, MemoryError)."""
+        of the host itself raises (SpoolUnavailable, MemoryError)."""
         return self.infer(self.draw(sources))
 
     def draw(self, sources: Sequence[FrameSource]) -> Drawn:
@@ -152,7 +153,7 @@ class Scorer:
         """Open one frame and find its bundle, or the reason for none."""
 
         def selected() -> _Selected | FrameResult:
-            ds = self._open(source.path)
+            ds = self._open(source)
             flat = frame_header(ds, source.frame_number)
             place, of_stack = position_mm(flat), stack(flat)
             candidate = Candidate.from_header(flat)
@@ -206,16 +207,17 @@ class Scorer:
         )
 
     def _opened_frame(self, source: FrameSource) -> Frame:
-        ds = self._open(source.path)
+        ds = self._open(source)
         return self._frame(source, ds, frame_header(ds, source.frame_number))
 
-    def _open(self, path: Path) -> FileDataset:
+    def _open(self, source: FrameSource) -> FileDataset:
         """Read an object, keeping the last one: its other frames come next."""
         opened = self._opened
-        if opened is not None and opened[0] == path:
+        if opened is not None and opened[0] == source.path:
             return opened[1]
-        ds = header.read_file(path, stop_before_pixels=False)
-        self._opened = (path, ds)
+        read = read_spooled if source.spooled else header.read_file
+        ds = read(source.path, stop_before_pixels=False)
+        self._opened = (source.path, ds)
         return ds
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from service.companion import CtFrame, Fusing
 from service.config import Settings
-from service.errors import EngineFailed, LeaseLost
+from service.errors import EngineFailed, LeaseLost, SpoolUnavailable
 from service.ledger import intensity, pairing, scoring
 from service.ledger.database import Database
 from service.ledger.scoring import Claim, ClaimedFrame, FrameOutcome
@@ -83,6 +83,11 @@ class Worker:
             touched = self._compare(claim) if drawn is None else self._score(claim, drawn)
         except LeaseLost:
             log.warning(line("lease-lost", frames=len(claim.frames)))
+            return True
+        except SpoolUnavailable as error:
+            log.warning(line("spool-unavailable", frames=len(claim.frames), why=str(error)))
+            later = self.clock() + self.settings.lease_s
+            scoring.fail(self.database, claim.token, until=later)
             return True
         except EngineFailed:
             # the device's context is lost: no frame may be tried in this process any more
@@ -177,7 +182,8 @@ class Worker:
             levels,
             companion=None
             if companion is None
-            else FrameSource(self.spool / companion.path, companion.frame_number),
+            else FrameSource(self.spool / companion.path, companion.frame_number, spooled=True),
+            spooled=True,
         )
 
     def _compare(self, claim: Claim) -> set[int]:

@@ -15,7 +15,7 @@ from service.score.conclude import Concluder
 from service.score.provisional import Provisional
 from service.score.scorer import Scorer
 from service.score.worker import Worker
-from tests.factories import head, mr_slice, part10, receive
+from tests.factories import head, mr_slice, receive, spooled
 from tests.synthetic import write_bundle
 
 FACTORS = (0.5, 0.55, 1.0, 1.1, 1.2, 1.05, 0.9)
@@ -46,11 +46,9 @@ def closed(folder, scorer, order):
     worker = Worker(settings, database, scorer, None, provisional, wake, clock)
     for number in order:
         ds = mr_slice(number, pixels=head(seed=number, scale=FACTORS[number]))
-        path = settings.spool / "aa" / f"{number}.dcm"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(part10(ds))
+        path = spooled(settings.spool, ds)
         facts = header.series_facts(ds)
-        receive(database, number, facts=facts, path=f"aa/{number}.dcm", now=100.0 + len(order))
+        receive(database, number, facts=facts, path=path, now=100.0 + len(order))
         worker.step()
     rounds = 0
     while worker.step():

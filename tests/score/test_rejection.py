@@ -12,7 +12,7 @@ from service.judge.policy import parse_policy
 from service.ledger import closing, labels, outbox
 from service.ledger.labels import RejectionNote
 from service.score.conclude import Concluder
-from tests.factories import BUNDLE, SERIES, ct_slice, facts, part10, receive
+from tests.factories import BUNDLE, SERIES, ct_slice, facts, receive, spooled
 from tests.ledger.test_closing import rows, score_all
 
 OTHER = f"{SERIES}9"
@@ -41,10 +41,9 @@ class Room:
 
     def images(self, *numbers, series=SERIES):
         for number in numbers:
-            path = self.settings.spool / "aa" / f"{series}.{number}.dcm"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(part10(ct_slice(number, SeriesInstanceUID=series)))
-            receive(self.database, number, facts=facts(series_instance_uid=series))
+            path = spooled(self.settings.spool, ct_slice(number, SeriesInstanceUID=series))
+            of_series = facts(series_instance_uid=series)
+            receive(self.database, number, facts=of_series, path=path)
         score_all(self.database)
 
     def reject(self, *numbers, series=SERIES):

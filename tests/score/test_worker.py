@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from service import header
+from service import spooled as spooled_module
 from service.config import Score, Settings
 from service.judge.policy import parse_policy
 from service.ledger import closing, scoring, tally
@@ -19,7 +20,7 @@ from service.score.conclude import Concluder
 from service.score.provisional import Provisional
 from service.score.scorer import Scorer
 from service.score.worker import Worker
-from tests.factories import ct_slice, part10, receive
+from tests.factories import ct_slice, receive, spooled
 from tests.synthetic import CT_RENDER, write_bundle
 
 POLICY = parse_policy('[[rule]]\nname = "ct"\nmodality = "CT"\nmeets = 2.0')
@@ -42,14 +43,11 @@ class Gate:
         rng = np.random.default_rng(7)
         for number in range(count):
             ds = ct_slice(number, pixels=rng.integers(900, 1150, (128, 128)).astype(np.uint16))
-            path = self.settings.spool / "aa" / f"{number}.dcm"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(part10(ds))
             receive(
                 self.database,
                 number,
                 facts=header.series_facts(ds),
-                path=f"aa/{number}.dcm",
+                path=spooled(self.settings.spool, ds),
                 now=100.0 + number,
             )
 
@@ -156,6 +154,40 @@ def test_a_claim_ahead_takes_first_attempts_alone(five):
     assert again is not None
     assert not again.first_attempt
     assert len(again.frames) == 1
+
+
+def test_damaged_files_are_named_and_failing_storage_is_waited_for(five, monkeypatch):
+    with five.database.read() as connection:
+        query = "SELECT path FROM object ORDER BY id"
+        paths = connection.exec_driver_sql(query).scalars().all()
+    damaged = five.settings.spool / paths[0]
+    damaged.write_bytes(damaged.read_bytes()[:-2])
+    worker = five.worker()
+    real = spooled_module._check
+
+    def fails(file, path):
+        if path.name in paths[2]:
+            raise OSError(116, "Stale file handle")
+        real(file, path)
+
+    monkeypatch.setattr(spooled_module, "_check", fails)
+    while worker.step():
+        pass
+    assert five.frames() == [
+        (FrameState.EXCLUDED, 1),
+        (FrameState.SCORED, 1),
+        (FrameState.LEASED, 1),
+        (FrameState.LEASED, 1),
+        (FrameState.SCORED, 1),
+    ], "its company in the claim waits with it"
+    (reason,) = {one.excluded for one in closing.snapshot(five.database, 1).slices} - {None}
+    assert reason == "its file in the spool does not hold what was received (SHA-256 differs)"
+    monkeypatch.undo()
+    five.now += five.settings.score.lease_s
+    while worker.step():
+        pass
+    worker.close()
+    assert five.frames()[2:4] == [(FrameState.SCORED, 2), (FrameState.SCORED, 2)]
 
 
 def test_results_of_a_lost_lease_are_dropped(five):
