@@ -44,6 +44,11 @@ REPORTED_EVERY = 50
 WARM_UP = 0.25
 """Share of the steps in which the rate rises to its highest."""
 
+SCORE_SLOPE = 0.1
+WEIGHT_SLOPE = 4.0
+"""Of f and of w's logit in the taught target, where the readout begins: a sigmoid whose logit is
+4·(x − ½) follows x about the middle."""
+
 OF_CAPTURES = ("impulse_noise", "gaussian_noise", "colour_jpeg")
 """In the order they happen."""
 ABSENT = 0.35
@@ -85,6 +90,13 @@ class Severities(nn.Module):
         weigh[-2] = nn.Linear(weigh[-2].in_features, kinds + 1)
         weigh[-1] = nn.Identity()
 
+    @property
+    def lasts(self) -> tuple[nn.Linear, nn.Linear]:
+        """What ends the score branch and the weight branch here."""
+        score: Any = self.network.score
+        weigh: Any = self.network.weigh
+        return score[-1], weigh[-2]
+
     def forward(self, pictures: Tensor) -> Tensor:
         for_score, for_weight = self.network.vectors(pictures)
         return torch.stack([self.network.score(for_score), self.network.weigh(for_weight)])
@@ -100,7 +112,8 @@ def teach(
 ) -> None:
     """Teach a network in place, going on from what the run folder holds.
 
-    The last layers of both branches are left as they were. Raises ValueError for a network of
+    Its own last layers then tell the target, as taught: w nearly is it, f varies about 1 by a
+    tenth of it. So f×w starts as a score. Raises ValueError for a network of
     another kind, or where the folder holds a training by another recipe.
     """
     settings = recipe.teach
@@ -162,10 +175,21 @@ def teach(
             partial = path.with_suffix(".tmp")
             torch.save(state, partial)
             partial.replace(path)
-    # What ends in other numbers stays: the last layers of f and of w.
+    learned = crops.state_dict()
     own = network.state_dict()
-    learned = {k: v for k, v in crops.state_dict().items() if k in own and v.shape == own[k].shape}
-    network.load_state_dict(own | learned)
+    ends = [key for key in own if own[key].shape != learned[key].shape]
+    network.load_state_dict(own | {key: learned[key] for key in own if key not in ends})
+    score: Any = network.score
+    weigh: Any = network.weigh
+    _begin(score[-1], taught.lasts[0], SCORE_SLOPE, 1.0)
+    _begin(weigh[-2], taught.lasts[1], WEIGHT_SLOPE, 0.0)
+
+
+def _begin(own: nn.Linear, taught: nn.Linear, slope: float, middle: float) -> None:
+    """Have a branch's last layer tell the target it was taught: `middle` at half the scale."""
+    with torch.no_grad():
+        own.weight.copy_(slope * taught.weight[-1:])
+        own.bias.copy_(slope * (taught.bias[-1:] - 0.5) + middle)
 
 
 def _rates(taught: Severities, settings: Teaching) -> list[dict[str, Any]]:

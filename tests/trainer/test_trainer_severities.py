@@ -82,7 +82,7 @@ def test_crops_bring_what_was_done_to_them(recipe) -> None:
     assert pictures.max() <= 1
 
 
-def test_teaching_goes_on_to_the_same_weights_and_leaves_the_last_layers(
+def test_teaching_goes_on_to_the_same_weights_and_ends_in_the_target(
     recipe, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setattr("trainer.severities.KEPT_EVERY", 2)
@@ -94,10 +94,14 @@ def test_teaching_goes_on_to_the_same_weights_and_leaves_the_last_layers(
     assert [one.step for one in heard] == [3]
     assert list(heard[0].errors)[-2:] == ["colour_jpeg", "target"]
     after = whole.state_dict()
-    for key in ("score.3.weight", "weigh.6.bias"):
-        assert torch.equal(after[key], before[key])
     for key in ("cnn.conv_stem.weight", "score.0.weight", "weigh.0.weight"):
         assert not torch.equal(after[key], before[key])
+    # Both branches now tell the target, as taught: the last of its numbers.
+    told = torch.load(tmp_path / "whole/taught.pt", weights_only=True)["taught"]
+    for own, slope, middle in (("score.3", 0.1, 1), ("weigh.6", 4, 0)):
+        row, bias = told[f"network.{own}.weight"][-1:], told[f"network.{own}.bias"][-1:]
+        assert torch.allclose(after[f"{own}.weight"], slope * row)
+        assert torch.allclose(after[f"{own}.bias"], slope * (bias - 0.5) + middle)
 
     class Ended(Exception):
         pass
@@ -133,8 +137,11 @@ def test_a_branch_that_tells_nothing_is_an_error(recipe, tmp_path, monkeypatch) 
     fabric = loop.start(recipe.fit.hardware)
     network = small(recipe)
     monkeypatch.setattr(readout, "LEAST_SPREAD", 0.0)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     spreads = readout.fit_readout(network, recipe.fit, simulated(), fabric, _folder(tmp_path, "a"))
     assert min(spreads) > 0
+    changed = [key for key, tensor in network.state_dict().items() if (tensor != before[key]).any()]
+    assert changed == ["score.3.weight", "score.3.bias", "weigh.6.weight", "weigh.6.bias"]
     monkeypatch.setattr(readout, "LEAST_SPREAD", 10.0)
     with pytest.raises(readout.CollapsedError, match="score branch f varies by"):
         readout.fit_readout(network, recipe.fit, simulated(), fabric, _folder(tmp_path, "b"))
