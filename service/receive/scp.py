@@ -21,10 +21,17 @@ from typing import Any, cast
 from pydicom import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
+from pynetdicom import sop_class as known_sop_classes
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_primitives import A_RELEASE
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    ColorPaletteInformationModelFind,
+    ColorPaletteInformationModelGet,
+    ColorPaletteInformationModelMove,
+    ModalityWorklistInformationFind,
+    Verification,
+)
 from sqlalchemy.exc import DBAPIError
 
 from service import header
@@ -54,6 +61,13 @@ CANNOT_UNDERSTAND = 0xC000
 CLASS_NOT_SUPPORTED = 0x0122
 
 MAX_FRAMES = 100_000
+_SERVICES_BY_OTHER_NAMES: tuple[UID, ...] = (
+    ModalityWorklistInformationFind,
+    ColorPaletteInformationModelFind,
+    ColorPaletteInformationModelGet,
+    ColorPaletteInformationModelMove,
+)
+"""Services that pynetdicom has under another name than PS3.6. It would take them for storage."""
 _PREFERENCE = {uid: rank for rank, uid in enumerate(TRANSFER_SYNTAXES)}
 
 
@@ -87,6 +101,8 @@ def start(reception_: Reception) -> GuardedServer:
     # private and unknown storage classes too; the order of syntaxes is set by prefer_syntaxes
     _config.UNRESTRICTED_STORAGE_SERVICE = True
     _config.LOG_HANDLER_LEVEL = "none"
+    for service in _SERVICES_BY_OTHER_NAMES:
+        setattr(known_sop_classes, service.keyword, service)
     receive = reception_.settings.receive
     ae = AE(ae_title=receive.ae_title)
     ae.add_supported_context(Verification)

@@ -294,3 +294,11 @@ def test_contexts_and_their_syntaxes(make_scp):
     refusing = make_scp(announcements=False)
     association = AE().associate("127.0.0.1", refusing.port, contexts, ae_title="IQGATE")
     assert not association.is_established
+
+
+def test_a_notification_cannot_be_set(make_scp):
+    one = make_scp()
+    with associated(one.port, build_context(IAN)) as association:
+        association.send_n_set(end_of_step(1), IAN, "1.2.3")
+        wait_for("the abort", lambda: not association.is_established)
+    assert create(one, new_step())[0].Status == 0
