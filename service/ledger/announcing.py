@@ -133,11 +133,13 @@ def arrived(connection: Connection, series_ids: Iterable[int], settle_s: float, 
     """Bring forward the closing of those of these series that all has come of that was announced;
     whether there were any. In the transaction that recorded what came, under the turns of its
     studies."""
-    ids = {"series_ids": list(series_ids)}
-    whole = [one for one in connection.execute(_ANNOUNCED, ids) if _is_whole(connection, one.id)]
-    for one in whole:
-        _hasten(connection, one.id, settle_s, now)
-    return bool(whole)
+    hastened = False
+    for series_id in series_ids:
+        announced = connection.execute(_ANNOUNCED, {"series_id": series_id}).first()
+        if announced is not None and _is_whole(connection, series_id):
+            _hasten(connection, series_id, settle_s, now)
+            hastened = True
+    return hastened
 
 
 def awaits_announced() -> ColumnElement[bool]:
@@ -263,13 +265,12 @@ _NEW = {
 # one with fewer than were announced is not whole
 _ANNOUNCED = (
     select(SeriesRow.id)
-    .distinct()
     .join(
         AnnouncedSeriesRow, AnnouncedSeriesRow.series_instance_uid == SeriesRow.series_instance_uid
     )
     .join(AnnouncementRow, AnnouncementRow.id == AnnouncedSeriesRow.announcement_id)
     .where(
-        SeriesRow.id.in_(bindparam("series_ids", expanding=True)),
+        SeriesRow.id == bindparam("series_id"),
         SeriesRow.state == SeriesState.OPEN,
         SeriesRow.generation >= AnnouncedSeriesRow.instances,
         AnnouncedSeriesRow.instances > 0,
