@@ -18,8 +18,12 @@ from tests.whole.test_to_pacs import QUICK, series
 
 pytestmark = pytest.mark.peer
 
-OFTEN = "\n[keep]\nlease_s = 2\nsweep_after_s = 60\nevery_s = {leases = 0.3, series = 0.3, statistics = 0.3, "
-OFTEN += "retention = 0.3, sweep = 0.3}\n"
+OFTEN = """
+[keep]
+lease_s = 2
+sweep_after_s = 60
+every_s = {leases = 0.3, series = 0.3, statistics = 0.3, retention = 0.3, sweep = 0.3}
+"""
 
 
 def command(gate: Gate, *arguments: str) -> str:
