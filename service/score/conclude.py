@@ -279,9 +279,9 @@ class Concluder:
         """The series as a report needs it: headers of its worst slices read from the spool."""
         wanted = {one.sop_instance_uid for one in assessment.worst}
         evidence = {uid: self._header(seen.paths[uid]) for uid in wanted if uid in seen.paths}
-        found = next(iter(evidence.values()), None)
-        if found is None:
-            found = self._header(next(iter(seen.paths.values())))
+        found = next(filter(len, evidence.values()), None)
+        if found is None:  # retention may have left but the slices that came late
+            found = next(filter(len, map(self._header, seen.paths.values())), Dataset())
         companion = seen.companion
         return ReportedSeries(
             companion=None if companion is None else companion.facts,

@@ -26,6 +26,7 @@ from service.ledger import reading, senders, tally
 from service.ledger.database import Database
 from service.ledger.reading import UNFINISHED_FRAMES, UNFINISHED_OUTBOX, Backlog, RoleReading
 from service.ledger.tables import FrameState, OutboxState
+from service.watch.keep_metrics import keep_metrics
 from service.watch.scanner_metrics import ScannerMetrics
 
 ROLES = ("receive", "score", "deliver", "watch", "keep")
@@ -62,6 +63,7 @@ class LedgerCollector(Collector):
             counters = [
                 *_counters(connection, self._settings.destinations),
                 *_senders(connection, self._settings.receive),
+                *keep_metrics(connection),
             ]
             backlog = reading.backlog(connection, now)
             processes = reading.roles(connection, now)

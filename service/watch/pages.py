@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from service.config import VERSION, Settings
 from service.judge.evidence import Assessment
-from service.ledger import labels, letters, reading, series_reading
+from service.ledger import keeping, labels, letters, reading, series_reading
 from service.ledger.database import Database
 from service.ledger.reading import Backlog
 from service.ledger.series_reading import SeriesReading
@@ -102,6 +102,7 @@ class Pages:
             thumbnails = series_reading.thumbnails(connection, one.series_id)
             history = series_reading.assessments(connection, one.series_id)
             reports = series_reading.reports(connection, one)
+            absent = keeping.absences(connection, one.series_id)
             said = labels.labels(connection, one.facts.series_instance_uid)
         width, height = LARGE_CURVE
         excluded: dict[str, int] = {}
@@ -122,6 +123,10 @@ class Pages:
             curve=curve.draw(slices, assessment, width=width, height=height, marked=True),
             thumbnails=thumbnails,
             excluded=sorted(excluded.items(), key=lambda pair: -pair[1]),
+            absent=[
+                (count, moment.clock_time(at, now), why.value)
+                for why, (count, at) in sorted(absent.items())
+            ],
             labels=[
                 (label, moment.clock_time(label.labelled_at, now), entry.scores_of(label, slices))
                 for label in said
