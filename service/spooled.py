@@ -40,6 +40,16 @@ def read_spooled(path: Path, *, stop_before_pixels: bool = True) -> FileDataset:
         raise SpoolUnavailable(f"the spool cannot be read: {error.strerror}") from error
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a file of the spool holds what was received, readable or not. Raises OSError."""
+    with path.open("rb") as file:
+        try:
+            _check(file, path)
+        except DamagedFile:
+            return False
+    return True
+
+
 def _check(file: BufferedReader, path: Path) -> None:
     """Hold the dataset against the digest that the file is named by. Raises DamagedFile."""
     head = file.read(_PREAMBLE_BYTES + _META_LENGTH.size)[_PREAMBLE_BYTES:]

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from service import header
 from service.errors import UnreadableObject
-from service.keep.spool_files import SpoolFiles, dataset_digest
+from service.keep.spool_files import SpoolFiles
 from service.ledger.reception import ReceivedObject
 from service.sop_classes import reason_to_set_aside
+from service.spooled import read_spooled
 
 MAX_FRAMES = 100_000
 
 
 def received_object(files: SpoolFiles, path: str) -> ReceivedObject:
     """What receiving would have recorded of the file. Raises RejectedInput with the reason why it
-    never would have, OSError."""
+    never would have; FileNotFoundError; SpoolUnavailable."""
     full = files.root / path
-    sha256 = dataset_digest(full)
+    ds = read_spooled(full)
+    sha256 = full.stem
     if path != f"{sha256[:2]}/{sha256}.dcm":
-        raise UnreadableObject("its name is not the digest of what it holds: it is not whole")
-    ds = header.read_file(full)
+        raise UnreadableObject("it lies where the gate puts no file of its name")
     facts = header.series_facts(ds)
     if not facts.study_instance_uid or not facts.series_instance_uid:
         raise UnreadableObject("Study or Series Instance UID is missing")

@@ -12,16 +12,16 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 from service.config import Settings
 from service.errors import BackupUnusable, ConfigError
 from service.keep.backup import IMAGES, LEDGER, Manifest, ledger_path, read_manifest
-from service.keep.spool_files import SHELVES, SpoolFiles, whole
+from service.keep.spool_files import SHELVES, SpoolFiles
 from service.keep.sweep import Sweep, Swept
 from service.ledger import overdue
 from service.ledger.database import Database, sqlite_url
 from service.role import process_name
+from service.spooled import is_whole
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,10 @@ def _brought_back(backed_up: SpoolFiles, spool: SpoolFiles, path: str) -> bool:
     """Copy one image under its name once it is whole; False where it is damaged."""
     if spool.exists(path):
         return True
-    incoming, final = spool.root / "incoming" / uuid4().hex, spool.root / path
+    final = spool.root / path
+    incoming = spool.root / "incoming" / final.name
     shutil.copy2(backed_up.root / path, incoming)
-    if not whole(incoming, named=Path(path).stem):
+    if not is_whole(incoming):
         incoming.unlink()
         return False
     final.parent.mkdir(exist_ok=True)

@@ -6,13 +6,9 @@ alone.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import struct
 from pathlib import Path
-
-from service.errors import UnreadableObject
 
 SHELVES = tuple("0123456789abcdef")
 """First digits of folders: the spool is gone through in sixteen parts, so that the names of one
@@ -22,8 +18,6 @@ SET_ASIDE = "unreadable"
 """The folder of files that no row names and nobody can read."""
 
 _FOLDER = re.compile(r"[0-9a-f]{2}")
-_META_GROUP_LENGTH = struct.Struct("<HH2sHL")
-_HEAD_BYTES = 128 + 4 + _META_GROUP_LENGTH.size
 
 
 class SpoolFiles:
@@ -67,10 +61,14 @@ class SpoolFiles:
         """Unlink a file; one that is not there is no error."""
         (self.root / path).unlink(missing_ok=True)
 
-    def set_aside(self, path: str) -> bool:
+    def inode(self, path: str) -> int:
+        """Which file it is that lies there. Raises FileNotFoundError."""
+        return (self.root / path).stat().st_ino
+
+    def set_aside(self, path: str, inode: int) -> bool:
         """Move a file that cannot be read out of the way; whether it was done.
 
-        Should a receiver have put a whole one in its place just then, that one stays.
+        Should a receiver have put another one in its place since `inode` was, that one stays.
         """
         folder = self.root / SET_ASIDE
         folder.mkdir(exist_ok=True)
@@ -79,32 +77,10 @@ class SpoolFiles:
             (self.root / path).rename(moved)
         except FileNotFoundError:
             return False
-        if not whole(moved, named=Path(path).stem):
+        if moved.stat().st_ino == inode:
             return True
         moved.rename(self.root / path)
         return False
 
     def _folders(self) -> list[str]:
         return sorted(one.name for one in self.root.iterdir() if _FOLDER.fullmatch(one.name))
-
-
-def dataset_digest(path: Path) -> str:
-    """SHA-256 of the dataset behind a Part 10 file's meta information. Raises UnreadableObject,
-    OSError."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-        if len(head) < _HEAD_BYTES or head[128:132] != b"DICM":
-            raise UnreadableObject("it is no Part 10 file")
-        group, element, _, _, length = _META_GROUP_LENGTH.unpack(head[132:])
-        if (group, element) != (0x0002, 0x0000):
-            raise UnreadableObject("its meta information does not say how long it is")
-        file.seek(_HEAD_BYTES + length)
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def whole(path: Path, *, named: str) -> bool:
-    """Whether a file holds the dataset that its name promises. Raises OSError."""
-    try:
-        return dataset_digest(path) == named
-    except UnreadableObject:
-        return False

@@ -146,11 +146,12 @@ class Sweep:
     def _arrival(self, path: str) -> Arrival | str:
         """The file as an object that arrives now, or what became of it instead."""
         try:
+            inode = self.files.inode(path)
             return Arrival(received_object(self.files, path), 0, self.clock())
         except FileNotFoundError:
             return _GONE
         except RejectedInput as error:
-            if not self.files.set_aside(path):
+            if not self.files.set_aside(path, inode):
                 return _GONE
             log.error(line("file-unreadable", path=path, moved_to=SET_ASIDE, why=error))
             return _UNREADABLE

@@ -50,7 +50,7 @@ from service.receive.origin import Origins
 from service.receive.part10 import file_head
 from service.receive.server import GuardedServer, start_server
 from service.receive.spool import Spool
-from service.sop_classes import ASSESSABLE, TRANSFER_SYNTAXES, class_name
+from service.sop_classes import TRANSFER_SYNTAXES, class_name, reason_to_set_aside
 
 log = logging.getLogger("iqgate.receive")
 
@@ -290,13 +290,6 @@ def _reject(event: evt.Event, dataset: bytes, syntax: str, reception_: Reception
     log.info(line("images-rejected", images=images, title=note.meaning))
     if images:
         reception_.wake.role("conclude")
-
-
-def reason_to_set_aside(sop_class_uid: str) -> str | None:
-    """Why objects of this class are never assessed, or None where they may be."""
-    if UID(sop_class_uid) in ASSESSABLE:
-        return None
-    return f"{class_name(sop_class_uid)} objects are not assessed"
 
 
 def _count_refusal(reception_: Reception, status: int) -> None:

@@ -79,8 +79,18 @@ def test_what_cannot_be_read_is_set_aside_and_told(house, damage):
 
 def test_a_whole_file_that_takes_a_broken_ones_place_stays_in_it(house):
     path = house.store(slice_of(1, 1))
-    assert not SpoolFiles(house.root).set_aside(path)
+    files = SpoolFiles(house.root)
+    assert not files.set_aside(path, inode=files.inode(path) + 1)
     assert house.files() == [path]
+
+
+def test_a_whole_file_of_no_series_is_set_aside(house):
+    ds = slice_of(1, 1)
+    ds.SeriesInstanceUID = ""
+    path = house.store(ds)
+    sweep(house)
+    assert house.files() == [path.replace(path[:2], "unreadable", 1)]
+    assert house.rows("SELECT count(*) FROM object") == [(0,)]
 
 
 def test_a_row_without_file_is_flagged_and_its_slice_left_out(house):
