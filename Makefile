@@ -1,12 +1,13 @@
 # make run    a gate on this machine, a sample series sent to it, the verdicts
 # make test-paper   run the published networks at full size (minutes each, several GiB)
+# make test-install   install everything into a fresh environment, as the image does (a minute or more)
 # make test   install what the tests need and run them all
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SAMPLE := build/sample
 
-.PHONY: run test test-paper lint bench clean
+.PHONY: run test test-paper test-install lint bench clean
 
 run: $(VENV)/service.stamp
 	rm -rf $(SAMPLE)
@@ -18,6 +19,9 @@ test: $(VENV)/test.stamp lint
 
 test-paper: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m paper
+
+test-install: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -m install
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

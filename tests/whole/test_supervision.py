@@ -13,6 +13,7 @@ import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, build_context
 
+from service.serve import ROLES
 from tests.factories import ct_slice
 from tests.gate import Gate, running_gate
 from tests.peers import storescu
@@ -57,7 +58,7 @@ def reload(gate: Gate, lines: list[str]) -> None:
 
     def everybody() -> bool:
         log = gate.log()[before:]
-        taken = log.count("iqgate.reload reloaded") == 4 and "iqgate.score policy" in log
+        taken = log.count("iqgate.reload reloaded") == len(ROLES) and "iqgate.score policy" in log
         return taken or "iqgate.serve reload-refused" in log
 
     wait_for("every role's word on it", everybody)
