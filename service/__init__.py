@@ -11,6 +11,6 @@ import os
 # engine, for the same cores (a slice on a busy host: 540 ms with them, 40 ms without).
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# ONNX Runtime (from 1.31, on Linux, too) gives the host a device id and reports to its maker when it
-# is imported; nothing leaves a gate but reports to the peers that are configured.
+# ONNX Runtime (seen with 1.31.1) gives the host a device id when it is imported and reports to its
+# maker; nothing leaves a gate but reports to the peers that are configured.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
