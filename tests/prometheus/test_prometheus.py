@@ -26,6 +26,7 @@ DASHBOARDS = sorted((ROOT / "conf" / "grafana" / "dashboards").glob("*.json"))
 METRIC = re.compile(r"\b(?:iqgate_[a-z0-9_]+|up)\b")
 NOTHING_HAPPENED = {
     "sum by (outcome) (increase(iqgate_contested_objects_total[5m]))",
+    "sum by (title) (increase(iqgate_rejected_images_total[1h]))",
 }
 """Expressions of dashboards that show nothing on a gate where that never occurred."""
 
