@@ -9,6 +9,7 @@
     ├── StartupCalledOff        asked to end while engines were made ready
     ├── RetryableError          the same call may succeed later
     │   ├── PacsUnavailable     no association, or the peer is out of resources
+    │   ├── LedgerUnavailable   the database server does not answer
     │   ├── SpoolUnavailable    the spool cannot be read now
     │   ├── FolderUnavailable   the reports folder cannot be written
     │   └── LeaseLost           another worker took the work over
@@ -68,6 +69,10 @@ class RetryableError(IqgateError):
 
 class PacsUnavailable(RetryableError):
     """No association could be made, or the peer is out of resources (0xA7xx)."""
+
+
+class LedgerUnavailable(RetryableError):
+    """The database server does not answer, or does not take connections now."""
 
 
 class SpoolUnavailable(RetryableError):

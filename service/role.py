@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import signal
@@ -12,9 +13,14 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from service import notify
 from service.ledger import roles
 from service.ledger.database import Database
+from service.log import line
+
+log = logging.getLogger("iqgate.role")
 
 
 def wall_clock() -> float:
@@ -114,9 +120,14 @@ class Heart:
         now = self._clock()
         if force or now >= self._due_at:
             self._due_at = now + self.INTERVAL_S
-            roles.see(
-                self._database, self._process, ready=self._ready, detail=self._detail, now=now
-            )
+            try:
+                roles.see(
+                    self._database, self._process, ready=self._ready, detail=self._detail, now=now
+                )
+            except SQLAlchemyError as error:
+                # a server that is restarted costs no role its life
+                log.warning(line("ledger-failed", error=type(error).__name__))
+                return
             if self._ready:
                 notify.alive()
             else:

@@ -8,6 +8,7 @@ writers run side by side and take turns by name (`turns`).
 from __future__ import annotations
 
 import functools
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
-from service.errors import ConfigError
+from service.errors import ConfigError, LedgerUnavailable
 from service.ledger import postgresql, turns
 
 BUSY_TIMEOUT_S = 30
@@ -37,7 +38,8 @@ class Database:
     """A connection pool with the two kinds of transaction the ledger uses."""
 
     def __init__(self, url: str) -> None:
-        """Open `url` (an SQLAlchemy URL). Raises ConfigError when it cannot be opened."""
+        """Open `url` (an SQLAlchemy URL). Raises ConfigError when it cannot be opened as it is
+        configured, LedgerUnavailable where its server may answer later."""
         self.url = url
         try:
             self.engine = _engine(url)
@@ -50,7 +52,12 @@ class Database:
                 f"ledger_url needs {error.name}: pip install 'iqgate[postgresql]'"
             ) from error
         except (DBAPIError, OSError, ArgumentError) as error:
-            raise ConfigError(f"ledger_url = {_shown(url)} cannot be opened: {error}") from error
+            if postgresql.is_postgresql(url) and _may_pass(error):
+                raise LedgerUnavailable(
+                    f"{_shown(url)} does not answer: {_reason(error)}"
+                ) from error
+            why = f"cannot be opened: {_reason(error)}"
+            raise ConfigError(f"ledger_url = {_shown(url)} {why}") from error
 
     @property
     def shared(self) -> bool:
@@ -132,6 +139,15 @@ def retried(step: Callable[P, T]) -> Callable[P, T]:
     return again
 
 
+def _may_pass(error: Exception) -> bool:
+    """Whether a server may take later what it does not take now: it is not reached, or has a code
+    that says so; not so a wrong user, password, database or certificate."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, OSError)
+    code = postgresql.sqlstate(error.orig)
+    return code[:2] in _OUT_OF_SERVICE if code else not isinstance(error.orig, ssl.SSLError)
+
+
 def out_of_service(error: DBAPIError) -> bool:
     """Whether the database as a whole refused (locked, full, gone), not what was asked of it."""
     return (
@@ -177,6 +193,11 @@ def _check_durable(connection: Connection) -> None:
             "ledger_url: the server's synchronous_commit is off, so it forgets what it has "
             "confirmed; switch it on for this database (ALTER DATABASE … SET)"
         )
+
+
+def _reason(error: Exception) -> str:
+    own = error.orig if isinstance(error, DBAPIError) else None
+    return postgresql.reason(own or error)
 
 
 def _shown(url: str) -> str:

@@ -117,5 +117,19 @@ def _encryption(mode: str, authorities: str | None) -> ssl.SSLContext | bool | N
 
 def sqlstate(error: BaseException | None) -> str:
     """The server's code for what went wrong (PostgreSQL, appendix A); empty for anything else."""
-    told = error.args[0] if error is not None and error.args else None
-    return str(told.get("C", "")) if isinstance(told, dict) else ""
+    return _told(error).get("C", "")
+
+
+def reason(error: BaseException) -> str:
+    """What the server said, or the driver where it said nothing."""
+    return _told(error).get("M", "") or str(error)
+
+
+def _told(error: BaseException | None) -> dict[str, str]:
+    """The server's answer. A refused connection hides it: closing what the server has closed
+    already fails as well, and that is what the driver raises."""
+    while error is not None:
+        if error.args and isinstance(error.args[0], dict):
+            return error.args[0]
+        error = error.__cause__ or error.__context__
+    return {}

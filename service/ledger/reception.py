@@ -168,6 +168,7 @@ _STUDY_AND_SERIES = (
         SeriesRow.id.label("series_id"),
         SeriesRow.state,
         SeriesRow.reopened,
+        SeriesRow.last_object_at,
     )
     .select_from(StudyRow)
     .outerjoin(
@@ -307,7 +308,10 @@ class _Group:
                 reopened = found.reopened + (found.state == SeriesState.CLOSED)
                 if found.state == SeriesState.CLOSED:
                     self._reopened.append((found.series_id, arrival.association_id))
-                self._series[key] = _GrowingSeries(found.series_id, reopened)
+                # what another receiver committed before may have come after
+                self._series[key] = _GrowingSeries(
+                    found.series_id, reopened, last_at=found.last_object_at
+                )
             else:
                 study_id = self._new_study(arrival.received) if found is None else found.study_id
                 self._series[key] = _GrowingSeries(self._new_series(study_id, arrival), 0)

@@ -9,6 +9,8 @@ import socket
 import threading
 from collections.abc import Callable
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from service import notify
 from service.config import Settings
 from service.ledger.database import Database
@@ -60,7 +62,10 @@ def run(settings: Settings, source: Reread) -> None:
         heart.beat()
         if wall_clock() >= round_at:
             round_at = wall_clock() + ROUND_S
-            _clear_after_the_dead(database, spool, runs=_runs)
+            try:
+                _clear_after_the_dead(database, spool, runs=_runs)
+            except SQLAlchemyError as error:
+                log.warning(line("ledger-failed", error=type(error).__name__))
     server.shutdown()
     cut_off = reception_.drain.end(lambda: server.active_associations, DRAIN_S)
     log.info(line("receiver-ended", cut_off=cut_off))

@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from service import notify
 from service.config import Settings
 from service.errors import ConfigError, StartupCalledOff
@@ -92,7 +94,13 @@ def run(settings: Settings, source: Reread) -> None:
                     settings = reread(settings, source)
                     concluder.policy = renewed_policy(settings, concluder.policy)
                     heart.reloaded()
-                if not worker.step():
+                try:
+                    worked = worker.step()
+                except SQLAlchemyError:
+                    log.exception(line("ledger-failed"))
+                    frames_wait.wait(RETRY_S)
+                    continue
+                if not worked:
                     frames_wait.wait(POLL_S if frames_wait.heard else POLL_UNHEARD_S)
         finally:
             # told to, or because an engine failed: then the supervisor starts the role anew
