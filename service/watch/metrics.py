@@ -217,7 +217,7 @@ def _backlog(backlog: Backlog, destinations: Iterable[str]) -> Iterable[Metric]:
 def _spool(settings: Settings) -> Iterable[Metric]:
     """Space where received objects lie; nothing where that is not to be seen from here."""
     try:
-        usage = shutil.disk_usage(settings.data_dir)
+        usage = shutil.disk_usage(settings.spool)
     except OSError:
         return
     yield GaugeMetricFamily(

@@ -100,6 +100,8 @@ def test_they_are_read_anew_after_a_minute(watch: Watch) -> None:
 
 
 def test_the_spool_and_its_reserve(watch: Watch) -> None:
+    assert "spool_free" not in watch.ask("/metrics").text, "it is not to be seen from here yet"
+    watch.settings.spool.mkdir()
     found = samples(watch)
     assert value(found, "spool_reserve_bytes") == 2 * 1024**3
     assert 0 < value(found, "spool_free_bytes") < value(found, "spool_size_bytes")
