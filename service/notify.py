@@ -22,20 +22,26 @@ OF_THE_MANAGER = (SOCKET, "WATCHDOG_USEC", "WATCHDOG_PID")
 STARTING_EXTENDS_US = 120_000_000
 """How much longer a start may last each time the process says that it goes on."""
 
+READY_PATIENCE_S = 5.0
 _MOST_BYTES = 4096
 _CREDENTIALS = struct.Struct("iII")
 """struct ucred: pid, uid, gid (unix(7))."""
 
 
-def tell(*assignments: str, environment: Mapping[str, str] = os.environ) -> bool:
-    """Send assignments in one datagram; whether there was a manager to take them."""
+def tell(
+    *assignments: str,
+    environment: Mapping[str, str] = os.environ,
+    patience_s: float = 0.0,
+) -> bool:
+    """Send assignments in one datagram; whether there was a manager to take them. Where its queue
+    is full, wait for `patience_s`: a manager that does not listen must hold nobody up."""
     address = environment.get(SOCKET, "")
     if not address.startswith(("/", "@")):
         return False
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sending:
-        sending.setblocking(False)  # a manager that does not listen must hold nobody up
+        sending.settimeout(patience_s)
         try:
             sending.sendto("\n".join(assignments).encode(), address)
         except OSError:
@@ -44,8 +50,8 @@ def tell(*assignments: str, environment: Mapping[str, str] = os.environ) -> bool
 
 
 def ready(status: str) -> None:
-    """The start is over."""
-    tell("READY=1", _status(status))
+    """The start is over. It is said once, so it must not be lost in a full queue."""
+    tell("READY=1", _status(status), patience_s=READY_PATIENCE_S)
 
 
 def starting(status: str) -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -78,6 +79,18 @@ def test_a_manager_that_reads_nothing_holds_nobody_up():
     taken = [notify.tell("WATCHDOG=1") for _ in range(2000)]
     assert taken[0]
     assert not taken[-1]
+
+
+def test_readiness_waits_for_room_in_the_queue(manager):
+    while notify.tell("WATCHDOG=1"):
+        pass
+    saying = threading.Thread(target=notify.ready, args=("ct",))
+    saying.start()
+    said = []
+    while ["READY=1", "STATUS=ct"] not in said:
+        said += heard(manager)
+    saying.join(20)
+    assert not saying.is_alive()
 
 
 def test_the_supervisor_hears_who_speaks():
