@@ -11,8 +11,9 @@ import pytest
 from pydicom import dcmread
 
 from service.keep.jobs import JOBS
+from tests.factories import write
 from tests.gate import Gate, running_gate
-from tests.peers import storescu
+from tests.peers import dcmsend, storescu
 from tests.waiting import wait_for
 from tests.whole.test_to_pacs import QUICK, series
 
@@ -76,16 +77,16 @@ def test_a_backup_restored_elsewhere_resumes(tmp_path):
     folder = tmp_path / "delivered"
     configuration = QUICK.replace("[deliver]", f'[deliver]\nfolder = "{folder}"')
     paths = series(tmp_path / "series", 10, SeriesInstanceUID="1.2.826.0.1.7.1")
+    first_six = write(tmp_path / "first six", *map(dcmread, paths[:6]))
     reported = series(tmp_path / "reported", 4, SeriesInstanceUID="1.2.826.0.1.7.2")
-    slow = configuration.replace("quiet_s = 1", "quiet_s = 600")
-    with running_gate(tmp_path / "first", configuration) as gate:
+    slow = configuration.replace("quiet_s = 1", "quiet_s = 600") + (
+        "[receive.senders.STORESCU]\nwhole_series_on_one_association = true\n"
+    )
+    with running_gate(tmp_path / "first", slow) as gate:
         storescu(gate.port, reported)
         wait_for("the report", lambda: list(folder.glob("*.dcm")))
         wait_for("its delivery", lambda: gate.outbox() == [_DELIVERED])
-        gate.stop()
-        gate.configure(slow)
-        gate.start()
-        storescu(gate.port, paths[:6])
+        dcmsend(gate.port, first_six[0].parent)
         said = command(gate, "backup", str(tmp_path / "backup"))
         assert "10 images" in said
         acknowledged = gate.rows("SELECT sop_instance_uid FROM object ORDER BY 1")
