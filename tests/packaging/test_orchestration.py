@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from service.config import Receive, Watch, load_settings
+from service.ledger import postgresql
 from service.serve import ROLES
 from tests.packaging.image import ROOT, read_dockerfile
 
@@ -78,6 +79,10 @@ def test_composes_gate_is_configured(monkeypatch):
     assert settings.mode == "shadow"
     (peer,) = settings.deliver.peers
     assert (peer.host, peer.port, peer.ae_title) == ("orthanc", 4242, "ORTHANC")
+    compose = yaml.safe_load((COMPOSE / "compose.yaml").read_text("utf-8"))
+    url = compose["services"]["gate"]["environment"]["IQGATE_LEDGER_URL"]
+    parsed, _ = postgresql.parse(re.sub(r"\$\{.*?\}", "secret", url))
+    assert (parsed.username, parsed.host, parsed.database) == ("iqgate", "postgresql", "iqgate")
     own = yaml.safe_load((COMPOSE / "prometheus.yml").read_text("utf-8"))
     bare = yaml.safe_load((ROOT / "conf/prometheus/prometheus.yml").read_text("utf-8"))
     bare["scrape_configs"][0]["static_configs"] = [{"targets": [f"gate:{Watch().port}"]}]
