@@ -10,11 +10,11 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from service.config import Complete
 from service.ledger import reception
-from service.ledger.database import Database
+from service.ledger.database import Database, out_of_service
 from service.ledger.reception import Arrival, Outcome
 
 
@@ -61,8 +61,8 @@ class Committer:
         try:
             outcomes = self._record([one.arrival for one in group])
         except DBAPIError as error:
-            # a locked or full database refuses all of them; anything else is one object's doing
-            if len(group) > 1 and not isinstance(error, OperationalError):
+            # a locked, full or lost database refuses all; anything else is one object's doing
+            if len(group) > 1 and not out_of_service(error):
                 for one in group:
                     self._commit([one])
                 return
