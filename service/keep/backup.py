@@ -62,7 +62,8 @@ def back_up(settings: Settings, folder: Path, now: datetime, *, images: bool = T
         raise ConfigError(f"{folder}: not empty; every backup needs a folder of its own")
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / LEDGER
-    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=30)) as connection:
+    # not read-only: whoever closes last must be able to clear SQLite's files beside it away
+    with closing(sqlite3.connect(f"file:{ledger}?mode=rw", uri=True, timeout=30)) as connection:
         connection.execute("VACUUM INTO ?", (str(copy),))
     with closing(sqlite3.connect(f"file:{copy}?mode=ro", uri=True)) as connection:
         ((found,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
