@@ -74,7 +74,7 @@ def test_names_are_bounded(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> Non
     found = samples(watch)
     assert value(found, "scanners_unlisted") == 2
     listed = {
-        dict(labels)["scanner"] for name, labels in found if name.endswith("timestamp_seconds")
+        dict(labels)["scanner"] for name, labels in found if name.startswith("iqgate_scanner_last")
     }
     assert listed == {"ACME Scan 9000 S2", "ACME Scan 9000 S3"}
 
