@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, select, update
 
 from service.errors import LeaseLost
-from service.ledger import tally, thumbnails, turns
+from service.ledger import results, tally, thumbnails, turns
 from service.ledger.database import Database, retried
 from service.ledger.tables import (
     FrameRow,
@@ -26,6 +26,7 @@ from service.ledger.tables import (
     SeriesRow,
     ThumbnailRow,
 )
+from service.ledger.thumbnails import NewThumbnail
 
 AT_ONCE = 1000
 """Rows named in one statement: drivers number its parameters with 15 bits."""
@@ -180,8 +181,8 @@ def store(
         ).all()
         if len(held) != len(claim_.frames):
             raise LeaseLost("another worker took the frames over")
-        connection.execute(
-            update(FrameRow).where(FrameRow.id == bindparam("frame")),
+        results.write(
+            connection,
             [
                 {
                     "frame": one.frame_id,
@@ -197,19 +198,17 @@ def store(
                     "bundle_digest": one.bundle_digest,
                     "reason": one.excluded,
                     "scored_at": now,
-                    "lease_token": None,
-                    "lease_expires_at": None,
                 }
                 for one in outcomes
             ],
-            execution_options={"synchronize_session": False},
         )
+        arrived: dict[int, list[NewThumbnail]] = {}
         for one in outcomes:
             if one.thumbnail is not None and one.score is not None:
-                series_id = series_of[one.frame_id]
-                thumbnails.keep(
-                    connection, one.frame_id, series_id, one.score, one.thumbnail, thumbnails_kept
-                )
+                new = NewThumbnail(one.frame_id, one.score, one.thumbnail)
+                arrived.setdefault(series_of[one.frame_id], []).append(new)
+        for series_id, of_series in arrived.items():
+            thumbnails.keep(connection, series_id, of_series, thumbnails_kept)
         scored = sum(one.score is not None for one in outcomes)
         with tally.counting(connection) as counts:
             counts.count("frames", "scored", by=scored)

@@ -86,7 +86,7 @@ class Site:
         for process in self.processes:
             process.terminate()
         for process in self.processes:
-            process.wait(30)
+            process.wait(90)  # they give way to whatever else the machine does
         self.database.dispose()
 
 
