@@ -88,7 +88,9 @@ def _holds_images(connection: Connection, series_id: int) -> bool:
 
 
 def _counted_as(connection: Connection, name: str, ae_title: str) -> str:
-    """The title itself, or, once there are too many, all others together."""
+    """The title itself; all others together where it is blank, or once there are too many."""
+    if not ae_title:
+        return OTHER
     of_name = select(func.count()).select_from(TallyRow).where(TallyRow.name == name)
     known = connection.execute(of_name.where(TallyRow.labels == ae_title)).scalar_one()
     if known or connection.execute(of_name).scalar_one() < MOST_SENDERS:

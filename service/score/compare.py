@@ -23,11 +23,15 @@ IDENTIFYING = (
 )  # fmt: skip
 
 
-def difference(one: Path, other: Path, max_pixels: int) -> str | None:
-    """In words, what tells two objects apart; None where they are the same image."""
+def difference(one: Path, other: Path, max_pixels: int, *, spooled: bool = True) -> str | None:
+    """In words, what tells two objects apart; None where they are the same image.
+
+    spooled: whether the files lie in the spool, and are held against their digests.
+    """
+    read = read_spooled if spooled else header.read_file
     try:
-        first = read_spooled(one, stop_before_pixels=False)
-        second = read_spooled(other, stop_before_pixels=False)
+        first = read(one, stop_before_pixels=False)
+        second = read(other, stop_before_pixels=False)
         for keyword in IDENTIFYING:
             if header.text(first, keyword, 1024) != header.text(second, keyword, 1024):
                 return f"{keyword} differs"
