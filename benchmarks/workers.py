@@ -132,11 +132,13 @@ def work(arguments: argparse.Namespace, barrier: Barrier, ends: Any) -> None:
     database = Database(arguments.url)
     barrier.wait()
     last = time.monotonic()
-    while _left(database):
+    while True:
         claim = scoring.claim(
             database, limit=arguments.batch, lease_s=LEASE_S, max_attempts=3, now=time.time()
         )
-        if claim is None:
+        if claim is None:  # the others may be claiming all it saw
+            if not _left(database):
+                break
             time.sleep(arguments.delay_ms / 1000)
             continue
         time.sleep(arguments.delay_ms / 1000 * len(claim.frames))
