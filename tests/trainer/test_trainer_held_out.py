@@ -1,6 +1,6 @@
 """A patient the network never saw: scores follow what the simulator took away.
 
-The bundle beside this test was trained by the shipped recipe without LIDC-IDRI-0314.
+The shipped bundles were trained without LIDC-IDRI-0314.
 """
 
 from itertools import islice, pairwise
@@ -17,7 +17,7 @@ from trainer.simulation import simulate_subject, subjects
 from trainer.simulation.case import Case
 from trainer.simulation.ct import CtSubject
 
-BUNDLE = Path(__file__).parents[1] / "bundles/ct-md-iqa-compact-without-lidc0314"
+BUNDLE = Path(__file__).parents[2] / "models/bundles/ct-md-iqa-compact"
 PATIENT = "lidc-idri-0314"
 KINDS = ("quantum_noise", "sparse_views", "over_smoothing")
 
