@@ -7,3 +7,8 @@ as the papers did; `metrics` and `evaluation` measure it, `export` writes the bu
 makes a chest to try a gate on, `figures` draws what the degradations do. Nothing here is imported
 by the service.
 """
+
+import os
+
+# As the service does (`service/__init__.py`): ONNX Runtime is not to report to its maker.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -187,7 +187,9 @@ def test_a_pacs_that_knows_only_the_implicit_syntax():
     assert dcmread(BytesIO(one.received[0])).PatientID == "PID-1"
 
 
-def test_what_a_pacs_does_not_take_is_refused(pacs):
+def test_what_a_pacs_does_not_take_is_refused(pacs, monkeypatch):
+    # a receiver started in this process before lets pynetdicom take every class
+    monkeypatch.setattr("pynetdicom._config.UNRESTRICTED_STORAGE_SERVICE", False)
     with pytest.raises(PacsRefused, match="accepts none"):
         store_scu.store(pacs.peer(), part10(ct_slice(1, SOPClassUID="1.2.3")), 5)
     with pytest.raises(PacsUnavailable, match="check both AE titles"):
