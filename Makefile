@@ -1,4 +1,5 @@
 # make run    a gate on this machine, a sample series sent to it, the verdicts
+# make test-training   train networks end to end (some minutes)
 # make test-paper   run the published networks at full size (minutes each, several GiB)
 # make test-install   install everything into a fresh environment, as the image does (a minute or more)
 # make test   install what the tests need and run them all
@@ -7,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SAMPLE := build/sample
 
-.PHONY: run test test-paper test-install lint bench clean
+.PHONY: run test test-training test-paper test-install lint bench clean
 
 run: $(VENV)/service.stamp
 	rm -rf $(SAMPLE)
@@ -19,6 +20,9 @@ test: $(VENV)/test.stamp lint
 
 test-paper: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m paper
+
+test-training: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -m training
 
 test-install: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m install

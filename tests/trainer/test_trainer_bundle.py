@@ -96,7 +96,7 @@ def check_graph(folder: Path, side: int, channels: int) -> None:
             assert np.abs(values - golden[name][:batch]).max() <= golden["tolerance"], name
 
 
-@pytest.mark.slow
+@pytest.mark.training
 def test_tfkt_becomes_a_bundle_with_all_it_learned_from(
     tfkt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,7 +138,7 @@ def test_tfkt_becomes_a_bundle_with_all_it_learned_from(
     assert gate(["bundle", "verify", "--bundles", str(out.parent)]) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.training
 def test_a_part_of_the_network_is_no_bundle(
     tfkt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,7 +146,7 @@ def test_a_part_of_the_network_is_no_bundle(
     assert "export the last one" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.training
 def test_md_iqa_becomes_a_bundle_and_is_evaluated(
     md_iqa: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,7 +178,7 @@ def test_md_iqa_becomes_a_bundle_and_is_evaluated(
     assert set(told["elsewhere"]["intervals"]) == {"plcc", "srocc", "krocc", "overall", "rmse"}
 
 
-@pytest.mark.slow
+@pytest.mark.training
 def test_another_kind_of_drawing_passes_through(
     ms_iqa: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,7 +220,7 @@ def test_another_kind_of_drawing_passes_through(
     assert [method.split(" (")[0] for method in card.measured] == ["MS-IQA, fold 2"]
 
 
-@pytest.mark.slow
+@pytest.mark.training
 def test_a_run_that_did_not_end_is_no_bundle(
     md_iqa: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,7 +31,7 @@ CASES: dict[str, tuple[Callable[[Path], tuple[str, ...]], tuple[str, ...], tuple
 """By procedure: who writes its data and shortens its recipe; half the batch each; its trainings."""
 
 
-@pytest.mark.slow
+@pytest.mark.training
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_train_one_network(name: str, tmp_path: Path) -> None:
     write, halved, trainings = CASES[name]

@@ -56,6 +56,7 @@ def test_a_bundles_network_computes_what_the_bundle_computes() -> None:
 
 
 @pytest.mark.usefixtures("few_are_enough")
+@pytest.mark.training
 def test_a_site_has_its_bundle_its_figures_and_its_gain(
     scored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

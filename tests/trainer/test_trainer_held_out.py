@@ -40,7 +40,7 @@ def test_the_patient_is_read_in_the_lung_window(held_out: list[CtSubject]) -> No
     assert {one.clean.reading for one in held_out} == {"lung"}
 
 
-@pytest.mark.slow
+@pytest.mark.training
 def test_scores_fall_with_severity_and_follow_the_target(
     held_out: list[CtSubject], recipe: Recipe
 ) -> None:

@@ -101,7 +101,7 @@ CASES: dict[str, tuple[Callable[[Path], tuple[str, ...]], tuple[str, ...], int]]
 """By procedure: who writes its data and shortens its recipe; its trainings; how many rows."""
 
 
-@pytest.mark.slow
+@pytest.mark.training
 @pytest.mark.parametrize("name", CASES)
 def test_procedure_runs_end_to_end_and_its_loss_falls(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -140,7 +140,7 @@ def test_procedure_runs_end_to_end_and_its_loss_falls(
     assert tomllib.loads((run / "recipe.toml").read_text("utf-8"))["preset"] == "compact"
 
 
-@pytest.mark.slow
+@pytest.mark.training
 def test_a_killed_procedure_goes_on_to_the_same_figures(tmp_path: Path) -> None:
     shortened = write_ms_iqa(tmp_path / "data")
     overrides = [word for o in (*TINY, *shortened) for word in ("--set", o)]
