@@ -22,8 +22,10 @@ from pydicom.uid import (
 from service.config import Complete
 from service.judge.evidence import BundleIdentity, SeriesFacts, SliceScore
 from service.ledger import reception
+from service.ledger.closing import SeriesSnapshot
 from service.ledger.database import Database
-from service.ledger.reception import Outcome, ReceivedObject
+from service.ledger.issuing import NewReport
+from service.ledger.reception import Arrival, Outcome, ReceivedObject
 
 STUDY = "1.2.826.0.1.3680043.10.1.1"
 SERIES = "1.2.826.0.1.3680043.10.1.1.1"
@@ -277,6 +279,34 @@ def slices(*scores: float | None, stack: str = "axial", reason: str = "a localiz
     )
 
 
+def record_object(
+    database: Database,
+    received: ReceivedObject,
+    *,
+    association_id: int,
+    complete: Complete,
+    now: float,
+) -> Outcome:
+    """Make one stored object known, as a receiver does with all that wait."""
+    arrival = Arrival(received, association_id, now)
+    return reception.record_objects(database, [arrival], complete=complete)[0]
+
+
+def report_of(seen: SeriesSnapshot) -> NewReport:
+    """A report on a series that says nothing."""
+    facts = seen.facts
+    return NewReport(
+        kind="structured-report",
+        scope_uid=facts.series_instance_uid,
+        study_instance_uid=facts.study_instance_uid,
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.33",
+        sop_instance_uid=f"{facts.series_instance_uid}.9.{seen.generation}",
+        series_instance_uid=f"{facts.series_instance_uid}.9",
+        predecessor_id=None,
+        body=b"report",
+    )
+
+
 def receive(
     database: Database,
     number: int = 1,
@@ -308,6 +338,6 @@ def receive(
         "set_aside": None,
     }
     received = ReceivedObject(**{**values, **overrides})
-    return reception.record_object(
+    return record_object(
         database, received, association_id=association, complete=complete or Complete(), now=now
     )

@@ -23,7 +23,7 @@ from trainer.batches import Pictures
 from trainer.by_kind import ByKind, labels
 from trainer.datasets import SimulatedSet
 from trainer.depthwise import quicken
-from trainer.losses import Ordered, Supervised
+from trainer.losses import Supervised
 from trainer.readout import fit_readout
 from trainer.recipe import Recipe, parse_recipe
 from trainer.settings import Views
@@ -76,8 +76,7 @@ def fit(
     step = loop.Step(run, recipe.text, stop_after, report)
     order = evened(train.targets, network.preset.highest, settings.most_repeats)
     images = train.scored.images
-    scores = train.targets
-    objective = Ordered(network, settings.pairs) if settings.pairs else Supervised(network)
+    scores, objective = train.targets, Supervised(network)
     if settings.severities:
         kinds = [one.name for one in recipe.degradations]
         scores = labels(train, kinds)

@@ -23,12 +23,6 @@ RAMP = 5.0
 Laine and Aila, Temporal Ensembling, ICLR 2017."""
 
 
-APART = 0.1
-"""Points between two scores from which on their order counts in full; below, in proportion."""
-TOLD_APART = 0.1
-"""Points between two estimates that tell them apart well: the logistic's scale."""
-
-
 @dataclass(frozen=True)
 class Batch:
     """Pictures `[B, C, S, S]` with scores `[B]`; others, with pseudo scores, where there are."""
@@ -75,33 +69,6 @@ class Supervised:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what a checkpoint kept."""
-
-
-class Ordered(Supervised):
-    """The network's loss, and `pairs` times what the order of a batch's pictures is wrong by.
-
-    For every two pictures the logistic loss of the difference of their estimates, as RankNet has it
-    (Burges et al., Learning to Rank using Gradient Descent, ICML 2005). A mean error leaves mild
-    damage where it is, for little is to be gained there; an order asks for it as for any other.
-    """
-
-    def __init__(self, network: Network, pairs: float) -> None:
-        super().__init__(network)
-        self.pairs = pairs
-
-    def __call__(self, forward: Callable[[Tensor], Tensor], batch: Batch, step: int) -> Tensor:  # noqa: ARG002
-        raw = forward(batch.pictures).float()
-        loss = self.network.loss(raw, self.network.targets(batch.scores))
-        return loss + self.pairs * disorder(self.network.expectation(raw), batch.scores)
-
-
-def disorder(estimates: Tensor, scores: Tensor) -> Tensor:
-    """The mean logistic loss `[]` of all pairs of `[B]`; 0 where no two scores differ."""
-    apart = scores[:, None] - scores[None, :]
-    weight = (apart.abs() / APART).clamp(max=1.0)
-    told = (estimates[:, None] - estimates[None, :]) * apart.sign()
-    wrong = functional.softplus(-told / TOLD_APART)
-    return (weight * wrong).sum() / weight.sum().clamp(min=1e-6)
 
 
 class SemiSupervision(Table):

@@ -109,9 +109,8 @@ class Fit(Training):
     kl_weight: β of MD-IQA's equation 4, for a network that has it; most_repeats: how often a
     picture of a rarely met score may come in an epoch, to even out the scale; severities, order,
     backbone_rate: MIQANet also learns the severities (`trainer/by_kind.py`), 0 for scores alone;
-    pairs: weight of the order of a batch's pictures (`losses.Ordered`); fixed_depthwise: depthwise
-    filters stay as published, which takes half the time (`trainer/depthwise.py`); the rest:
-    `settings.Training` and `settings.Hardware`.
+    fixed_depthwise: depthwise filters stay as published, which takes half the time
+    (`trainer/depthwise.py`); the rest: `settings.Training` and `settings.Hardware`.
     """
 
     schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
@@ -121,7 +120,6 @@ class Fit(Training):
     severities: Annotated[float, Field(ge=0)] = 0.0
     order: Annotated[float, Field(ge=0)] = 0.0
     backbone_rate: Annotated[float, Field(gt=0)] | None = None
-    pairs: Annotated[float, Field(ge=0)] = 0.0
     fixed_depthwise: bool = False
     accelerator: str = "auto"
     devices: int | str = 1

@@ -8,6 +8,7 @@ get; verdicts carry the interval that follows.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -47,13 +48,7 @@ def find(bundle: Path, data: SimulatedSet, found_on: str, threads: int = 2) -> U
 
 def write(bundle: Path, uncertainty: Uncertainty) -> None:
     """Write it into a bundle's card. Raises CardError where the bundle is damaged."""
-    given = {
-        "found_on": uncertainty.found_on,
-        "pictures": uncertainty.pictures,
-        "factor": uncertainty.factor,
-        "error": uncertainty.error,
-    }
-    table = {name: value for name, value in given.items() if value is not None}
+    table = {name: value for name, value in asdict(uncertainty).items() if value is not None}
     cards.amend(bundle, "uncertainty", table)
 
 

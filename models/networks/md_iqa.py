@@ -246,11 +246,6 @@ class MDIQA(Network):
             return raw * self.preset.highest
         return gaussian.peak_score(raw, self.preset.highest)
 
-    def expectation(self, raw: Tensor) -> Tensor:
-        if not self.preset.distributions:
-            return raw * self.preset.highest
-        return gaussian.expected_score(raw, self.scores)
-
     def served(self) -> nn.Module:
         return Served(self) if self.preset.distributions else ServedDirect(self)
 

@@ -60,10 +60,6 @@ class Network(nn.Module, ABC):
     def estimate(self, raw: Tensor) -> Tensor:
         """Scores `[B]` of a raw output, as the paper evaluates: not clipped to the scale."""
 
-    def expectation(self, raw: Tensor) -> Tensor:
-        """Scores `[B]` of a raw output that move smoothly with it, for losses on scores."""
-        return self.estimate(raw)
-
     def served(self) -> nn.Module:
         """What is exported: pictures → the tuple that `served_outputs` names.
 

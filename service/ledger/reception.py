@@ -89,19 +89,6 @@ def record_objects(
     return outcomes
 
 
-def record_object(
-    database: Database,
-    received: ReceivedObject,
-    *,
-    association_id: int,
-    complete: Complete,
-    now: float,
-) -> Outcome:
-    """Make one stored object known."""
-    arrival = Arrival(received, association_id, now)
-    return record_objects(database, [arrival], complete=complete)[0]
-
-
 @retried
 def record_refusal(database: Database, status: int) -> None:
     """Count an object refused before it was stored, by C-STORE status."""

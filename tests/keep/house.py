@@ -18,14 +18,13 @@ from service.keep.adopt import received_object
 from service.keep.jobs import Keeping
 from service.keep.spool_files import SpoolFiles
 from service.ledger import closing, outbox, reception, scoring
-from service.ledger.closing import SeriesSnapshot
 from service.ledger.database import Database
-from service.ledger.issuing import Issue, NewReport
+from service.ledger.issuing import Issue
 from service.ledger.scoring import FrameOutcome
 from service.ledger.wake import Wake
 from service.receive.part10 import file_head
 from service.receive.spool import Spool
-from tests.factories import BUNDLE, chest, ct_slice
+from tests.factories import BUNDLE, chest, ct_slice, record_object, report_of
 
 POLICY = parse_policy('[[rule]]\nname = "ct"\nmodality = "CT"\nmeets = 2.5\nminimum_slices = 1\n')
 NOW = 1_600_000_000.0
@@ -85,7 +84,7 @@ class House:
         )
         paths = [self.store(slice_of(series, number, study)) for number in numbers]
         for path in paths:
-            reception.record_object(
+            record_object(
                 self.database,
                 received_object(SpoolFiles(self.root), path),
                 association_id=association_id,
@@ -130,7 +129,7 @@ class House:
                 commissioning=WAIVED,
             )  # fmt: skip
             assert closing.close(
-                self.database, seen, assessment, [_report(seen)], Issue(("pacs",), held),
+                self.database, seen, assessment, [report_of(seen)], Issue(("pacs",), held),
                 report_study=False, now=self.now,
             )  # fmt: skip
 
@@ -174,18 +173,4 @@ def slice_of(series: int, number: int, study: int = 1) -> Dataset:
         StudyInstanceUID=f"1.2.826.0.1.{study}",
         SOPInstanceUID=f"{uid}.{number}",
         pixels=chest(16, seed=series * 1000 + number),
-    )
-
-
-def _report(seen: SeriesSnapshot) -> NewReport:
-    facts = seen.facts
-    return NewReport(
-        kind="structured-report",
-        scope_uid=facts.series_instance_uid,
-        study_instance_uid=facts.study_instance_uid,
-        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.33",
-        sop_instance_uid=f"{facts.series_instance_uid}.9.{seen.generation}",
-        series_instance_uid=f"{facts.series_instance_uid}.9",
-        predecessor_id=None,
-        body=b"report",
     )

@@ -4,11 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models import networks
 from models.networks import gaussian
 from models.networks.gaussian import distribution_loss
 from models.networks.network import Network
-from trainer.losses import Batch, MeanTeacher, Ordered, SemiSupervision, Supervised, disorder
+from trainer.losses import Batch, MeanTeacher, SemiSupervision
 
 TAUS = torch.tensor([0.02, 0.04, 0.08])
 
@@ -110,33 +109,3 @@ def test_semi_supervision_needs_the_others() -> None:
     batch = Batch(torch.ones(1, 1, 1, 1), torch.ones(1))
     with pytest.raises(ValueError, match="pseudo-labelled"):
         MeanTeacher(Line(1.0), SemiSupervision())(Line(1.0), batch, 0)
-
-
-def test_pairs_in_the_wrong_order_cost_and_near_ties_hardly() -> None:
-    scores = torch.tensor([4.0, 3.0, 1.0])
-    right = disorder(torch.tensor([3.5, 2.5, 1.5]), scores)
-    wrong = disorder(torch.tensor([1.5, 2.5, 3.5]), scores)
-    assert right < 1e-3
-    assert wrong == pytest.approx((10 + 10 + 20) / 3, rel=1e-3)
-    tied = torch.tensor([4.0, 4.0, 1.0])
-    assert disorder(torch.tensor([3.9, 3.0, 1.0]), tied) < 1e-3
-    assert disorder(torch.zeros(3), torch.ones(3)) == 0
-
-
-def test_mild_damage_gets_a_gradient_that_a_mean_error_withholds() -> None:
-    estimates = torch.tensor([3.85, 3.85], requires_grad=True)
-    disorder(estimates, torch.tensor([4.0, 3.8])).backward()
-    assert estimates.grad is not None
-    assert estimates.grad[0] < -1
-    assert estimates.grad[1] > 1
-
-
-def test_order_adds_to_the_network_s_own_loss() -> None:
-    network = networks.build("md-iqa", "compact").eval()
-    batch = Batch(torch.rand(2, 1, 256, 256), torch.tensor([4.0, 1.0]))
-    with torch.no_grad():
-        own = Supervised(network)(network, batch, 0)
-        raw = network(batch.pictures)
-        both = Ordered(network, 0.5)(network, batch, 0)
-        told = network.expectation(raw)
-    assert both == pytest.approx(float(own + 0.5 * disorder(told, batch.scores)), rel=1e-5)

@@ -16,11 +16,12 @@ from service.judge.policy import parse_policy
 from service.ledger import closing, reception, roles, scoring
 from service.ledger.closing import SeriesSnapshot
 from service.ledger.database import Database
-from service.ledger.issuing import Issue, NewReport
+from service.ledger.issuing import Issue
 from service.ledger.reception import ReceivedObject
 from service.ledger.scoring import FrameOutcome
 from service.ledger.tables import AssessmentRow, FrameRow, ObjectRow, SeriesRow, StudyRow
 from service.ledger.wake import Wake
+from tests.factories import record_object, report_of
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
@@ -77,7 +78,7 @@ class Filling:
         for _ in range(slices):
             self._received += 1
             uid = f"{facts.series_instance_uid}.{self._received}"
-            reception.record_object(
+            record_object(
                 self.database,
                 ReceivedObject(
                     facts=facts,
@@ -142,7 +143,7 @@ class Filling:
         """Close a series, with a report to every destination, and wake the pages."""
         seen = closing.snapshot(self.database, series_id)
         assessment = self._judge(seen, **changes)
-        reports = [_report(seen)] if report else []
+        reports = [report_of(seen)] if report else []
         closed = closing.close(
             self.database,
             seen,
@@ -206,20 +207,6 @@ class Filling:
         body -= np.where(((abs(x) - 0.4) / 0.3) ** 2 + (y / 0.4) ** 2 < 1, 90.0, 0.0)
         noisy = body + random.normal(0, 12 * max(0.2, 4 - score), body.shape)
         return THUMBNAIL_PIXELS, THUMBNAIL_PIXELS, np.clip(noisy, 0, 255).astype(np.uint8).tobytes()
-
-
-def _report(seen: SeriesSnapshot) -> NewReport:
-    facts = seen.facts
-    return NewReport(
-        kind="structured-report",
-        scope_uid=facts.series_instance_uid,
-        study_instance_uid=facts.study_instance_uid,
-        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.33",
-        sop_instance_uid=f"{facts.series_instance_uid}.9.{seen.generation}",
-        series_instance_uid=f"{facts.series_instance_uid}.9",
-        predecessor_id=None,
-        body=b"report",
-    )
 
 
 def fill_many(
