@@ -132,5 +132,8 @@ def test_everything_fits_a_console_without_scrolling(
             "[document.documentElement.scrollHeight, document.documentElement.scrollWidth]"
         )
         assert (tall <= height, wide <= width) == (True, True), (width, height, tall, wide)
-        size = page.locator(".word").evaluate("one => parseFloat(getComputedStyle(one).fontSize)")
+        # found and measured in one step: live updates replace the element in between
+        size = page.evaluate(
+            "parseFloat(getComputedStyle(document.querySelector('.word')).fontSize)"
+        )
         assert size >= height * 0.08
