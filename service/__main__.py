@@ -57,7 +57,14 @@ def _settings(arguments: argparse.Namespace) -> tuple[Settings, Path | None]:
 def _config(arguments: argparse.Namespace) -> Path | None:
     named = os.environ.get("IQGATE_CONFIG")
     config = arguments.config or (Path(named) if named else None)
-    return config or next((path for path in DEFAULT_CONFIGS if path.exists()), None)
+    return config or next((path for path in DEFAULT_CONFIGS if _is_there(path)), None)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:  # what a service's user may not enter: a current folder holds nothing
+        return path.is_absolute()  # for it, while /etc/iqgate is named in the error that follows
 
 
 def _serve(arguments: argparse.Namespace) -> int:

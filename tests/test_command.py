@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from pydicom import dcmread
@@ -26,6 +27,25 @@ def config(tmp_path):
     path = tmp_path / "gate.toml"
     path.write_text('mode = "shadow"\ndata_dir = "data"\n')
     return path
+
+
+def test_a_folder_that_the_user_may_not_enter_holds_no_configuration(
+    config, monkeypatch, tmp_path, capsys
+):
+    """`runuser -u iqgate -- iqgate status` in /root."""
+    exists = Path.exists
+
+    def may_not_enter(path: Path) -> bool:
+        if not path.is_absolute():
+            raise PermissionError(13, "Permission denied", str(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", may_not_enter)
+    monkeypatch.setattr("service.__main__.DEFAULT_CONFIGS", (Path("iqgate.toml"), config))
+    assert main(["status"]) == 2
+    assert capsys.readouterr().err == (
+        f"{tmp_path / 'data'}: no ledger there yet; start `iqgate serve` first\n"
+    )
 
 
 def test_assess_json_has_the_promised_fields(series, capsys):
