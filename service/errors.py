@@ -4,7 +4,8 @@
 
     IqgateError
     ├── ConfigError             a setting, a policy or a bundle is wrong; the operator must act
-    │   └── EngineUnavailable   an engine cannot run here, or does not reproduce golden outputs
+    │   ├── EngineUnavailable   an engine cannot run here, or does not reproduce golden outputs
+    │   └── PortUnavailable     a port cannot be listened on
     ├── EngineFailed            a device stopped answering; the process must start anew
     ├── StartupCalledOff        asked to end while engines were made ready
     ├── RetryableError          the same call may succeed later
@@ -28,6 +29,15 @@ Library exceptions are translated once, at the edge where they arise.
 
 from __future__ import annotations
 
+import errno
+import os
+
+_WAYS_OUT = {
+    errno.EACCES: "; ports below 1024 need CAP_NET_BIND_SERVICE (docs/install.md#port-104)",
+    errno.EADDRINUSE: "; another process listens there (`ss -ltnp` names it)",
+    errno.EADDRNOTAVAIL: "; this host has no such address",
+}
+
 
 class IqgateError(Exception):
     """Base of every error raised on purpose."""
@@ -40,6 +50,17 @@ class ConfigError(IqgateError):
 class EngineUnavailable(ConfigError):
     """An engine cannot run here: its library or its device is missing, the graph does not load, or
     the golden outputs are not reproduced. The message names the way out."""
+
+
+class PortUnavailable(ConfigError):
+    """A port cannot be listened on. `section` of the configuration holds its host and port."""
+
+    def __init__(self, section: str, host: str, port: int, error: OSError) -> None:
+        number = error.errno or 0
+        # a resolver's numbers are negative, and what a socket says may hold its address again
+        reason = os.strerror(number) if number > 0 else error.strerror
+        way_out = _WAYS_OUT.get(number, "")
+        super().__init__(f"{section}.port = {port} on {host}: {reason}{way_out}")
 
 
 class EngineFailed(IqgateError):

@@ -32,8 +32,8 @@ DRAIN_S = 12.0
 
 
 def run(settings: Settings, source: Reread) -> None:
-    """Serve C-STORE and C-ECHO until SIGTERM; on SIGHUP read anew who may send. Raises OSError
-    when the port cannot be had."""
+    """Serve C-STORE and C-ECHO until SIGTERM; on SIGHUP read anew who may send. Raises
+    PortUnavailable."""
     database = Database(settings.database_url)
     spool = Spool(settings.spool)
     receiver = process_name()

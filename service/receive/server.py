@@ -16,6 +16,7 @@ from pynetdicom.transport import (
 )
 
 from service.config import Receive
+from service.errors import PortUnavailable
 from service.receive.reactor import make_prompt
 
 PDU_HEADROOM_BYTES = 1024**2
@@ -103,19 +104,20 @@ class GuardedServer(ThreadedAssociationServer):
 
 
 def start_server(ae: AE, receive: Receive, handlers: list[Any]) -> GuardedServer:
-    """Bind and serve in a thread. Raises OSError when the port cannot be had."""
+    """Bind and serve in a thread. Raises PortUnavailable."""
 
     class Server(GuardedServer):
         pass
 
     Server.receive = receive  # its constructor binds already
-    return cast(
-        GuardedServer,
-        ae.make_server(
+    try:
+        server = ae.make_server(
             (receive.host, receive.port),
             ae_title=receive.ae_title,
             evt_handlers=handlers,
             server_class=Server,
             request_handler=GuardedRequestHandler,
-        ),
-    )
+        )
+    except OSError as error:
+        raise PortUnavailable("receive", receive.host, receive.port, error) from error
+    return cast(GuardedServer, server)

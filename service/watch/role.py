@@ -11,11 +11,13 @@ import uvicorn
 
 from service import notify
 from service.config import Settings
+from service.errors import PortUnavailable
 from service.ledger.database import Database
+from service.ledger.postgresql import PROMPT
 from service.ledger.wake import Wake
 from service.log import line
 from service.reload import Reread, reread
-from service.role import Heart, Orders, wall_clock
+from service.role import Heart, Orders, at_start, wall_clock
 from service.watch.app import make_app
 from service.watch.broadcast import Broadcast
 
@@ -31,7 +33,7 @@ class Server:
     def __init__(
         self, settings: Settings, database: Database, wake: Wake, clock: Callable[[], float]
     ) -> None:
-        """Bind. Raises OSError when the port cannot be had."""
+        """Bind. Raises PortUnavailable."""
         app = make_app(settings, database, wake, clock)
         self.broadcast: Broadcast = app.state.broadcast
         self._socket = _bind(settings.watch.host, settings.watch.port)
@@ -66,8 +68,8 @@ class Server:
 
 def run(settings: Settings, source: Reread) -> None:
     """Serve until SIGTERM. Nothing of it changes without a restart; SIGHUP says what would.
-    Raises OSError when the port cannot be had."""
-    database = Database(settings.database_url)
+    Raises PortUnavailable."""
+    database = at_start(lambda: Database(settings.database_url, PROMPT))
     orders = Orders()
     wake = Wake(settings.database_url)
     server = Server(settings, database, wake, wall_clock)
@@ -93,5 +95,8 @@ def run(settings: Settings, source: Reread) -> None:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    return socket.create_server((host, port), family=family, backlog=128)
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        raise PortUnavailable("watch", host, port, error) from error
