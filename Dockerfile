@@ -3,11 +3,41 @@
 #     docker build --target cpu -t iqgate:cpu .     ONNX Runtime on the CPU
 #     docker build --target gpu -t iqgate:gpu .     TensorRT; the host brings NVIDIA's container toolkit
 #
+# podman build takes --format docker as well: its own format has no health check.
+#
 # Both run as uid 10001, write to /var/lib/iqgate (a volume) and /tmp alone, and are meant for a
-# read-only root file system: docker run --read-only --tmpfs /tmp. Python packages are pinned by
-# conf/install/constraints.txt, the base by its tag; append its digest (@sha256:…) where your
-# registry is to vouch for it.
+# read-only root file system. Who may send is for the configuration to say (receive.addresses): by
+# default nobody from outside the container.
+#
+#     docker run --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
+#       -v iqgate:/var/lib/iqgate -v ./iqgate.toml:/etc/iqgate/iqgate.toml:ro \
+#       -p 11112:11112 -p 127.0.0.1:8642:8642 iqgate:cpu
+#
+# Python packages are pinned by conf/install/constraints.txt, the base by its tag; append its digest
+# (@sha256:…) where your registry is to vouch for it.
 ARG BASE=python:3.11.14-slim-bookworm
+
+# What the gate needs comes before the gate, and in a layer of its own: a change of the source leaves
+# it where it is, on the machine that builds and on those that pull.
+FROM ${BASE} AS libraries-cpu
+WORKDIR /src
+COPY pyproject.toml ./
+COPY conf/install conf/install
+RUN conf/install/install.sh --only-libraries --extra postgresql /opt/iqgate
+
+FROM ${BASE} AS libraries-gpu
+WORKDIR /src
+COPY pyproject.toml ./
+COPY conf/install conf/install
+# TensorRT's libraries lie on NVIDIA's index
+ENV PIP_EXTRA_INDEX_URL=https://pypi.nvidia.com
+RUN conf/install/install.sh --only-libraries --extra postgresql --extra tensorrt /opt/iqgate
+
+FROM libraries-cpu AS slim-cpu
+RUN conf/install/slim.sh /opt/iqgate
+
+FROM libraries-gpu AS slim-gpu
+RUN conf/install/slim.sh /opt/iqgate
 
 FROM ${BASE} AS source
 WORKDIR /src
@@ -19,13 +49,13 @@ COPY conf conf
 COPY systemd systemd
 COPY docs docs
 
-FROM source AS install-cpu
-RUN conf/install/install.sh --extra postgresql /opt/iqgate
+FROM libraries-cpu AS install-cpu
+COPY --from=source /src /src
+RUN DESTDIR=/gate conf/install/install.sh --no-libraries /opt/iqgate
 
-FROM source AS install-gpu
-# TensorRT's libraries lie on NVIDIA's index
-ENV PIP_EXTRA_INDEX_URL=https://pypi.nvidia.com
-RUN conf/install/install.sh --extra postgresql --extra tensorrt /opt/iqgate
+FROM libraries-gpu AS install-gpu
+COPY --from=source /src /src
+RUN DESTDIR=/gate conf/install/install.sh --no-libraries /opt/iqgate
 
 FROM ${BASE} AS runtime
 RUN groupadd --gid 10001 iqgate \
@@ -51,7 +81,8 @@ ENTRYPOINT ["/opt/iqgate/bin/iqgate"]
 CMD ["serve"]
 
 FROM runtime AS gpu
-COPY --from=install-gpu /opt/iqgate /opt/iqgate
+COPY --from=slim-gpu /opt/iqgate /opt/iqgate
+COPY --from=install-gpu /gate/opt/iqgate /opt/iqgate
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     IQGATE_SCORE__ENGINE=tensorrt \
@@ -59,4 +90,5 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
 
 # the last stage is what is built by default
 FROM runtime AS cpu
-COPY --from=install-cpu /opt/iqgate /opt/iqgate
+COPY --from=slim-cpu /opt/iqgate /opt/iqgate
+COPY --from=install-cpu /gate/opt/iqgate /opt/iqgate

@@ -1,17 +1,21 @@
 #!/bin/sh
 # Installs the gate into a virtual environment of its own: on a bare host and in the image alike.
 #
-#     conf/install/install.sh [--extra NAME]... [--no-libraries] PREFIX
+#     conf/install/install.sh [--extra NAME]... [--only-libraries | --no-libraries] PREFIX
 #
 # run from a checkout. PREFIX is made (or brought up to date) and holds bin/iqgate afterwards, the
 # documents in share/doc/iqgate, units and samples in share/iqgate. NAME is an extra of
-# pyproject.toml: postgresql, tensorrt, cuda, openvino. --no-libraries installs the gate alone, where
-# its libraries are there already. PYTHON names another interpreter than python3; it must be 3.11 or
+# pyproject.toml: postgresql, tensorrt, cuda, openvino. --only-libraries installs what pyproject.toml
+# lists and not the gate, --no-libraries the gate alone, where its libraries are there already: an
+# image's layers. With DESTDIR in the environment the gate's files are put under $DESTDIR$PREFIX, for
+# a PREFIX that has the libraries. PYTHON names another interpreter than python3; it must be 3.11 or
 # newer. pip obeys its own environment variables (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, …).
 set -eu
 
 python=${PYTHON:-python3}
+destination=${DESTDIR:-}
 extras=
+only=
 libraries=
 prefix=
 while [ $# -gt 0 ]; do
@@ -19,6 +23,10 @@ while [ $# -gt 0 ]; do
     --extra)
       extras="${extras:+$extras,}$2"
       shift 2
+      ;;
+    --only-libraries)
+      only=yes
+      shift
       ;;
     --no-libraries)
       libraries=--no-deps
@@ -35,7 +43,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 if [ -z "$prefix" ]; then
-  echo "install.sh: where to? conf/install/install.sh [--extra NAME]... [--no-libraries] PREFIX" >&2
+  echo "install.sh: where to? conf/install/install.sh [--extra NAME]... PREFIX" >&2
   exit 2
 fi
 source=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
@@ -44,10 +52,32 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
   exit 1
 fi
 
+pip_install() {
+  "$prefix/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+    --constraint "$source/conf/install/constraints.txt" --upgrade "$@"
+}
+
 [ -x "$prefix/bin/python" ] || "$python" -m venv "$prefix"
-"$prefix/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
-  --constraint "$source/conf/install/constraints.txt" \
-  --upgrade $libraries "$source${extras:+[$extras]}"
+if [ -n "$only" ]; then
+  wanted=$("$prefix/bin/python" - "$source/pyproject.toml" "$extras" <<'END'
+import sys
+import tomllib
+
+with open(sys.argv[1], "rb") as file:
+    project = tomllib.load(file)["project"]
+optional = project["optional-dependencies"]
+for name in filter(None, sys.argv[2].split(",")):
+    if name not in optional:
+        sys.exit(f"install.sh: --extra {name}: pyproject.toml has no such extra")
+    project["dependencies"] += optional[name]
+print("\n".join(project["dependencies"]))
+END
+  )
+  echo "$wanted" | pip_install --requirement /dev/stdin
+  exit
+fi
+pip_install $libraries ${destination:+--root "$destination"} "$source${extras:+[$extras]}"
+prefix=$destination$prefix
 
 # a folder at a time, so that what a release drops is gone
 for one in "docs:share/doc/iqgate" "systemd:share/iqgate/systemd" "conf:share/iqgate/conf"; do
@@ -58,5 +88,9 @@ for one in "docs:share/doc/iqgate" "systemd:share/iqgate/systemd" "conf:share/iq
 done
 
 # what was installed starts, and its networks are whole
+if [ -n "$destination" ]; then
+  PYTHONPATH=$(echo "$prefix"/lib/python3*/site-packages)${PYTHONPATH:+:$PYTHONPATH}
+  export PYTHONPATH
+fi
 "$prefix/bin/iqgate" --version
 "$prefix/bin/iqgate" bundle list

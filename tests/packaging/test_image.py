@@ -1,7 +1,7 @@
 """The Dockerfile, held to its promises: pinned, non-root, read-only, small, with a health check.
 
-No container engine runs where this is developed, so the image itself is not built here;
-`test_install.py` runs its install stage without one.
+What it says is read here; `test_container.py` builds and runs it where there is a container engine,
+and `test_install.py` runs its install stages without one.
 """
 
 from __future__ import annotations
@@ -42,12 +42,27 @@ def test_two_images_from_one_install_script():
     for name in ("cpu", "gpu"):
         stage = BY_NAME[name]
         assert stage.base == "runtime"
-        assert stage.values("COPY") == [f"--from=install-{name} /opt/iqgate /opt/iqgate"]
-        (command,) = BY_NAME[f"install-{name}"].values("RUN")
-        assert command.startswith("conf/install/install.sh ")
+        assert stage.values("COPY") == [
+            f"--from=slim-{name} /opt/iqgate /opt/iqgate",
+            f"--from=install-{name} /gate/opt/iqgate /opt/iqgate",
+        ]
+        (command,) = BY_NAME[f"libraries-{name}"].values("RUN")
+        assert command.startswith("conf/install/install.sh --only-libraries ")
         assert command.endswith(" /opt/iqgate")
         assert ("tensorrt" in command) == (name == "gpu")
+        install = BY_NAME[f"install-{name}"]
+        assert install.base == BY_NAME[f"slim-{name}"].base == f"libraries-{name}"
+        assert install.values("RUN") == [
+            "DESTDIR=/gate conf/install/install.sh --no-libraries /opt/iqgate"
+        ]
     assert STAGES[-1].name == "cpu", "the last stage is the default"
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_a_change_of_the_source_leaves_the_libraries_where_they_are(name):
+    taken = copied(BY_NAME[f"libraries-{name}"])
+    assert taken == ["pyproject.toml", "conf/install"]
+    assert BY_NAME[f"libraries-{name}"].base == "${BASE}"
 
 
 @pytest.mark.parametrize("name", ["cpu", "gpu"])

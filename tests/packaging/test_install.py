@@ -75,6 +75,10 @@ def test_the_images_install_stage_without_an_image(context, tmp_path):
     installed = list((prefix / "lib").glob("python3*/site-packages/service/__main__.py"))
     assert len(installed) == 1
 
+    apart = tmp_path / "gate"  # as the image's layers have it
+    out = install(context, prefix, "--no-libraries", PYTHONPATH=libraries, DESTDIR=str(apart))
+    check(apart / prefix.relative_to("/"), out)
+
 
 @pytest.mark.install
 def test_a_bare_host_gets_everything_it_needs(context, tmp_path):
@@ -95,6 +99,8 @@ def test_a_bare_host_gets_everything_it_needs(context, tmp_path):
     check(prefix, install(context, prefix, "--no-libraries"))
     assert not stale.exists()
     assert not {"torch", "timm"} & {row.partition("==")[0] for row in frozen}
+    subprocess.run([SCRIPT.with_name("slim.sh"), prefix], timeout=120, check=True)
+    assert not list((prefix / "lib").glob("python3*/site-packages/pip"))
     verified = subprocess.run(
         [prefix / "bin" / "iqgate", "bundle", "verify", "ct-md-iqa-compact"],
         capture_output=True,
@@ -111,7 +117,8 @@ def test_every_library_is_pinned_once_and_as_required():
     assert len(pinned) == len(rows)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     optional = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *optional["postgresql"], *optional["tensorrt"]]
+    wanted = [*project["dependencies"], *optional["postgresql"]]
+    wanted += [*optional["s3"], *optional["tensorrt"]]
     for requirement in wanted:
         name = re.match(r"[\w.-]+", requirement)[0].lower()
         assert name in pinned, f"{name} is not in {CONSTRAINTS.name}"
@@ -121,6 +128,7 @@ def test_every_library_is_pinned_once_and_as_required():
     ("arguments", "environment", "words"),
     [
         ([], {}, "where to?"),
+        (["--only-libraries"], {}, "where to?"),
         (["--prefix", "/x"], {}, "--prefix: no such option"),
         (["/x"], {"PYTHON": "/no/such/python"}, "is older than Python 3.11, or missing"),
     ],
@@ -136,3 +144,16 @@ def test_bad_usage_is_said_in_a_line(arguments, environment, words):
     )
     assert done.returncode != 0
     assert words in done.stderr
+
+
+def test_an_unknown_extra_is_named(tmp_path):
+    done = subprocess.run(
+        [SCRIPT, "--only-libraries", "--extra", "oracle", tmp_path / "opt"],
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "--extra oracle: pyproject.toml has no such extra" in done.stderr
