@@ -17,7 +17,7 @@ import pg8000.native
 import pytest
 
 from service.ledger.database import Database
-from tests.peers import REQUIRED
+from tests.peers import REQUIRED, free_port
 from tests.waiting import wait_for
 
 LEDGER = "ledger"
@@ -31,19 +31,28 @@ END $$"""
 
 @dataclass
 class Server:
-    """A running server that listens on a Unix socket in `folder`, and nowhere else."""
+    """A running server that listens on a Unix socket in `folder`, and on `port` of localhost."""
 
     folder: Path
     process: subprocess.Popen[bytes]
+    port: int
 
     @property
     def url(self) -> str:
-        return f"postgresql://iqgate@/{LEDGER}?host={self.folder}"
+        return f"postgresql://iqgate@:{self.port}/{LEDGER}?host={self.folder}"
+
+    @property
+    def encrypted_url(self) -> str:
+        """By TCP and TLS, as between hosts."""
+        return (
+            f"postgresql://iqgate@localhost:{self.port}/{LEDGER}"
+            f"?sslmode=verify-full&sslrootcert={self.folder / 'server.crt'}"
+        )
 
     def run(self, *statements: str, database: str = "postgres") -> None:
         """Statements, each a transaction of its own."""
         connection = pg8000.native.Connection(
-            "iqgate", database=database, unix_sock=f"{self.folder}/.s.PGSQL.5432"
+            "iqgate", database=database, unix_sock=f"{self.folder}/.s.PGSQL.{self.port}"
         )
         try:
             for statement in statements:
@@ -91,9 +100,14 @@ def running_server() -> Iterator[Server]:
             stdout=subprocess.DEVNULL,
             timeout=60,
         )
+        port = free_port()
+        _certify(folder, as_user)
         settings = {
-            "listen_addresses": "", "unix_socket_directories": str(folder), "fsync": "off",
-            "full_page_writes": "off", "shared_buffers": "32MB", "autovacuum": "off",
+            "listen_addresses": "localhost", "port": str(port),
+            "unix_socket_directories": str(folder),
+            "ssl": "on", "ssl_cert_file": f"{folder}/server.crt",
+            "ssl_key_file": f"{folder}/server.key",
+            "fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB", "autovacuum": "off",
             "deadlock_timeout": "200ms",
         }  # fmt: skip
         given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -101,7 +115,7 @@ def running_server() -> Iterator[Server]:
             process = subprocess.Popen(
                 [*as_user, programs / "postgres", "-D", data, *given], stdout=log, stderr=log
             )
-        server = Server(folder, process)
+        server = Server(folder, process, port)
         try:
             wait_for("PostgreSQL answers", server.answers, 30)
             server.run(f"CREATE DATABASE {LEDGER}")
@@ -114,6 +128,16 @@ def running_server() -> Iterator[Server]:
             process.wait(20)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _certify(folder: Path, as_user: list[str]) -> None:
+    """A key and a certificate for localhost, of its own authority."""
+    subprocess.run(
+        [*as_user, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+         "-keyout", folder / "server.key", "-out", folder / "server.crt"],
+        check=True, stderr=subprocess.DEVNULL, timeout=60,
+    )  # fmt: skip
 
 
 def _programs() -> Path:

@@ -99,8 +99,10 @@ class Listener:
             return False
         self._retry_at = time.monotonic() + RETRY_S
         try:
-            self._socket = postgresql.open_socket(self._url)
-            self._connection = _connect(self._url, self._socket)
+            own = postgresql.open_socket(self._url)
+            # encryption takes the socket over; its duplicate is readable when that one is
+            self._socket = own.dup()
+            self._connection = _connect(self._url, own)
             self._connection.run(f"LISTEN {self._channel}")
         except Failed:
             self.close()

@@ -58,6 +58,21 @@ def test_every_host_is_woken(postgresql_server):
             one.close()
 
 
+def test_hosts_are_woken_through_encryption(postgresql_server):
+    """Twice each: a socket that encryption took over could not be waited on."""
+    postgresql_server.emptied()
+    wake = Wake(postgresql_server.encrypted_url)
+    waiter = Waiter(wake, "score")
+    try:
+        assert waiter.heard
+        for _ in range(2):
+            wake.role("score")
+            assert woken(waiter)
+    finally:
+        waiter.close()
+        wake.close()
+
+
 def test_a_connection_that_is_lost_is_made_again(postgresql_server, monkeypatch):
     monkeypatch.setattr(channels, "RETRY_S", 0.01)
     wake = Wake(postgresql_server.emptied())
