@@ -40,13 +40,13 @@ from service.ledger.reception import Arrival, ReceivedObject
 from service.ledger.scoring import FrameOutcome
 from service.receive.origin import Origins
 from service.receive.part10 import file_head
-from service.receive.spool import Spool
 from service.score.conclude import Concluder
 from service.score.decode import decode_frame
 from service.score.engines.onnxruntime import OnnxRuntimeEngine
 from service.score.frame import frame_header, position_mm, spacing_mm, stack
 from service.score.scorer import identity
 from service.score.select import Candidate, reason_to_exclude
+from service.spool.folder import FolderSpool
 
 BATCH = 16
 JUDGED_EVERY = 75
@@ -109,7 +109,8 @@ def received(
     clock: Clock, settings: Settings, database: Database, series: list[tuple[str, bytes]]
 ) -> list[Path]:
     """What receiving does with every dataset; where the files lie."""
-    spool, origins, paths = Spool(settings.spool), Origins(), []
+    spool, origins, paths = FolderSpool(settings.spool), Origins(), []
+    spool.prepare()
     syntax = str(ExplicitVRLittleEndian)
     record = partial(reception.record_objects, database, complete=Complete())
     association = reception.start_association(
@@ -168,7 +169,7 @@ def scored(
             )
             flat = frame_header(ds, 1)
             clock.take("select: rules, stack, place", select, flat, score)
-            stored = clock.take("decode", decode_frame, ds, path, 1, score.max_frame_pixels)
+            stored = clock.take("decode", decode_frame, ds, 1, score.max_frame_pixels)
             hu = clock.take("Hounsfield units", to_hu, stored, flat)
             noise = clock.take("noise figure", soft_tissue_noise_hu, hu)
             clock.take("domain", domain.describe_ct, hu, spacing_mm(flat))

@@ -85,7 +85,7 @@ def gather(paths: Sequence[Path], max_pixels: int) -> tuple[list[SeriesFiles], l
         uid = header.text(ds, "SOPInstanceUID")
         if uid in seen:
             differs = _digest(seen[uid]) != _digest(path) and difference(
-                seen[uid], path, max_pixels, spooled=False
+                seen[uid], path, max_pixels
             )
             if differs:
                 reason = f"it shares the SOP Instance UID of {seen[uid]}, but {differs}"

@@ -24,6 +24,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.errors import ConfigError
+from service.faults import explain
+from service.spool.address import check_address
 
 VERSION = version("iqgate")
 
@@ -261,6 +263,10 @@ class Settings(BaseSettings):
     """SQLAlchemy URL; empty: SQLite in the data directory."""
     spool_folder: Path | None = None
     """Received objects lie here; by default in `spool` in the data directory."""
+    spool_url: str = ""
+    """Or in an object store: `s3://bucket/prefix`. Credentials come from the environment alone."""
+    spool_endpoint: str = ""
+    """URL of that store; empty: Amazon's own."""
     receive: Receive = Receive()
     complete: Complete = Complete()
     score: Score = Score()
@@ -269,8 +275,14 @@ class Settings(BaseSettings):
     watch: Watch = Watch()
     keep: Keep = Keep()
 
+    @model_validator(mode="after")
+    def _one_spool(self) -> Settings:
+        check_address(self.spool_url, self.spool_endpoint, self.spool_folder)
+        return self
+
     @property
     def spool(self) -> Path:
+        """The spool's folder, where there is no `spool_url`."""
         return self.spool_folder or self.data_dir / "spool"
 
     @property
@@ -351,14 +363,14 @@ def score_settings(score: Score, given: Mapping[str, str]) -> Score:
     try:
         return Score(**{**score.model_dump(), **alone, **given})
     except ValidationError as error:
-        raise ConfigError(_explain("command line", error)) from error
+        raise ConfigError(explain("command line", error)) from error
 
 
 def _settings(source: str, table: dict[str, Any], base: Path) -> Settings:
     try:
         return _anchored(Settings(**table), base)
     except ValidationError as error:
-        raise ConfigError(_explain(source, error)) from error
+        raise ConfigError(explain(source, error)) from error
 
 
 def _anchored(settings: Settings, base: Path) -> Settings:
@@ -379,20 +391,3 @@ def _anchored(settings: Settings, base: Path) -> Settings:
             "deliver": anchored(settings.deliver, "folder"),
         }
     )
-
-
-def _explain(source: str, error: ValidationError) -> str:
-    lines = []
-    for fault in error.errors():
-        name = ".".join(str(part) for part in fault["loc"]) or "settings"
-        match fault["type"]:
-            case "missing":
-                hint = "must be given; conf/iqgate.toml shows how"
-            case "extra_forbidden":
-                hint = "is not a setting; conf/iqgate.toml lists them all"
-            case "value_error" if isinstance(fault["input"], dict):
-                hint = str(fault["ctx"]["error"])
-            case _:
-                hint = f"{fault['msg']} (got {fault['input']!r})"
-        lines.append(f"{source}: {name}: {hint}")
-    return "\n".join(lines)

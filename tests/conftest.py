@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from service.ledger.database import Database, sqlite_url
+from tests.media import FolderMedium, Medium, StoreMedium
+from tests.object_store import CREDENTIALS, ObjectStore, running_object_store
 from tests.postgresql import Server, running_server
 
 SHARED = Path(os.environ.get("IQGATE_SHARED", Path(__file__).parents[2] / "shared")) / "data"
@@ -29,6 +31,30 @@ def database(tmp_path: Path):
     database.upgrade()
     yield database
     database.dispose()
+
+
+@pytest.fixture(scope="session")
+def object_store_server() -> Iterator[ObjectStore]:
+    """An S3 API for the whole session."""
+    with running_object_store() as store:
+        yield store
+
+
+@pytest.fixture
+def object_store(object_store_server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """An S3 API with an empty bucket, and what a gate needs to use it in the environment."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    object_store_server.new_bucket()
+    return object_store_server
+
+
+@pytest.fixture(params=["a folder", "an object store"])
+def medium(request: pytest.FixtureRequest, tmp_path: Path) -> Medium:
+    """Whatever a spool may lie on, in turn."""
+    if request.param == "a folder":
+        return FolderMedium(tmp_path / "spool")
+    return StoreMedium(request.getfixturevalue("object_store"))
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ MAY_USE = {
     "watch": {"ledger", "judge", "report"},
     "keep": {"ledger"},
     "ledger": {"judge"},
+    "spool": set(),
 }
 """What each room of the service may import of the others. Every room may use the modules that lie
 beside the rooms (config, errors, header, log, role, sop_classes), but for the pure ones."""
@@ -103,5 +104,5 @@ def test_the_service_runs_without_torch_installed():
     ]
     code = f"import sys, importlib\nfor name in {modules!r}: importlib.import_module(name)\n"
     code += "assert not {'torch', 'trainer', 'timm', 'cv2', 'scipy', 'onnx'} & set(sys.modules)\n"
-    code += "assert not {'openvino', 'tensorrt', 'cuda'} & set(sys.modules)"
+    code += "assert not {'openvino', 'tensorrt', 'cuda', 'fsspec', 'obstore'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from service import header
 from service.errors import UnreadableObject
-from service.keep.spool_files import SpoolFiles
 from service.ledger.reception import ReceivedObject
 from service.sop_classes import reason_to_set_aside
-from service.spooled import read_spooled
+from service.spool.face import Spool, digest_in, path_of
 
 MAX_FRAMES = 100_000
 
 
-def received_object(files: SpoolFiles, path: str) -> ReceivedObject:
+def received_object(files: Spool, path: str) -> ReceivedObject:
     """What receiving would have recorded of the file. Raises RejectedInput with the reason why it
     never would have; FileNotFoundError; SpoolUnavailable."""
-    full = files.root / path
-    ds = read_spooled(full)
-    sha256 = full.stem
-    if path != f"{sha256[:2]}/{sha256}.dcm":
+    ds = files.read(path)
+    sha256 = digest_in(path)
+    if path != path_of(sha256):
         raise UnreadableObject("it lies where the gate puts no file of its name")
     facts = header.series_facts(ds)
     if not facts.study_instance_uid or not facts.series_instance_uid:
@@ -39,6 +37,6 @@ def received_object(files: SpoolFiles, path: str) -> ReceivedObject:
         frames=frames,
         path=path,
         sha256=sha256,
-        size_bytes=full.stat().st_size,
+        size_bytes=files.size_bytes(path),
         set_aside=reason_to_set_aside(sop_class_uid),
     )

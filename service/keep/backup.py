@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -19,6 +18,8 @@ from sqlalchemy import make_url
 
 from service.config import VERSION, Settings
 from service.errors import BackupUnusable, ConfigError
+from service.spool.face import Spool
+from service.spool.opening import open_spool
 
 LEDGER = "iqgate.db"
 IMAGES = "spool"
@@ -70,7 +71,8 @@ def back_up(settings: Settings, folder: Path, now: datetime, *, images: bool = T
         if found != "ok":
             raise BackupUnusable(f"{copy}: the copy is not sound ({found}); check the disks")
         paths = [path for (path,) in connection.execute(_PRESENT)] if images else []
-    gone = sum(not _copied(settings.spool / path, folder / IMAGES / path) for path in paths)
+    spool = open_spool(settings)
+    gone = sum(not _copied(spool, path, folder / IMAGES / path) for path in paths)
     manifest = Manifest(VERSION, now.isoformat(), len(paths) - gone, gone, images)
     os.sync()  # all of it before the line that says that it is all there
     with (folder / MANIFEST).open("w", encoding="utf-8") as file:
@@ -93,11 +95,7 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _copied(source: Path, target: Path) -> bool:
+def _copied(spool: Spool, path: str, target: Path) -> bool:
     """Copy one image; False where retention was faster."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        shutil.copy2(source, target)
-    except FileNotFoundError:
-        return False
-    return True
+    return spool.copy_to(path, target)

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from service.config import Settings
 from service.errors import IqgateError
 from service.keep.retention import retain
-from service.keep.spool_files import SpoolFiles
 from service.keep.sweep import Sweep
 from service.ledger import jobs, overdue, scanner_days
 from service.ledger.database import Database
 from service.ledger.wake import Wake
 from service.log import line
+from service.spool.face import Spool
+from service.spool.opening import open_spool
 
 log = logging.getLogger("iqgate.keep")
 
@@ -34,8 +35,8 @@ class Keeping:
     goes_on: Callable[[], bool] = lambda: True
 
     @property
-    def files(self) -> SpoolFiles:
-        return SpoolFiles(self.settings.spool)
+    def files(self) -> Spool:
+        return open_spool(self.settings)
 
 
 def rescue_leases(one: Keeping) -> str:

@@ -16,12 +16,13 @@ from pathlib import Path
 from service.config import Settings
 from service.errors import BackupUnusable, ConfigError
 from service.keep.backup import IMAGES, LEDGER, Manifest, ledger_path, read_manifest
-from service.keep.spool_files import SHELVES, SpoolFiles
 from service.keep.sweep import Sweep, Swept
 from service.ledger import overdue
 from service.ledger.database import Database, sqlite_url
 from service.role import process_name
-from service.spooled import is_whole
+from service.spool.face import SHELVES, Spool
+from service.spool.folder import FolderSpool
+from service.spool.opening import open_spool
 
 
 @dataclass(frozen=True)
@@ -43,38 +44,22 @@ def restore(settings: Settings, folder: Path, clock: Callable[[], float]) -> Res
         raise ConfigError(
             f"{ledger}: a ledger is there already; a backup is restored where there is none"
         )
-    (settings.spool / "incoming").mkdir(parents=True, exist_ok=True)
+    spool, backed_up = open_spool(settings), FolderSpool(folder / IMAGES)
+    spool.prepare()
     ledger.parent.mkdir(parents=True, exist_ok=True)
-    backed_up, spool = SpoolFiles(folder / IMAGES), SpoolFiles(settings.spool)
-    damaged = []
     paths = sorted(
         path
         for shelf in (SHELVES if backed_up.root.is_dir() else ())
         for path in backed_up.on_shelf(shelf)
     )
-    for path in paths:
-        if not _brought_back(backed_up, spool, path):
-            damaged.append(path)
-    swept = _ledger(settings, folder / LEDGER, ledger, clock)
+    damaged = [path for path in paths if not spool.bring(path, backed_up.root / path)]
+    swept = _ledger(settings, spool, folder / LEDGER, ledger, clock)
     return Restored(manifest, len(paths) - len(damaged), tuple(damaged), swept)
 
 
-def _brought_back(backed_up: SpoolFiles, spool: SpoolFiles, path: str) -> bool:
-    """Copy one image under its name once it is whole; False where it is damaged."""
-    if spool.exists(path):
-        return True
-    final = spool.root / path
-    incoming = spool.root / "incoming" / final.name
-    shutil.copy2(backed_up.root / path, incoming)
-    if not is_whole(incoming):
-        incoming.unlink()
-        return False
-    final.parent.mkdir(exist_ok=True)
-    incoming.rename(final)
-    return True
-
-
-def _ledger(settings: Settings, copy: Path, ledger: Path, clock: Callable[[], float]) -> Swept:
+def _ledger(
+    settings: Settings, spool: Spool, copy: Path, ledger: Path, clock: Callable[[], float]
+) -> Swept:
     """Put the ledger in place: its schema this version's, of the old host's processes nothing left,
     and held against the images."""
     work = ledger.with_name(f"{ledger.name}.restoring")
@@ -89,7 +74,7 @@ def _ledger(settings: Settings, copy: Path, ledger: Path, clock: Callable[[], fl
     overdue.begin_anew(database, settings.complete.quiet_s, clock())
     swept = Sweep(
         database,
-        SpoolFiles(settings.spool),
+        spool,
         settings.complete,
         process_name(),
         clock,

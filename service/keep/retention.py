@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from service.config import Keep
-from service.keep.spool_files import SpoolFiles
 from service.ledger import keeping
 from service.ledger.database import Database
 from service.ledger.keeping import Due
+from service.spool.face import Spool
 
 DAY_S = 24 * 3600.0
 
@@ -36,7 +36,7 @@ class Retained:
 
 def retain(
     database: Database,
-    files: SpoolFiles,
+    files: Spool,
     settings: Keep,
     clock: Callable[[], float],
     goes_on: Callable[[], bool] = lambda: True,

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from service.config import Complete
 from service.errors import RejectedInput, SpoolMissing
 from service.keep.adopt import received_object
-from service.keep.spool_files import SET_ASIDE, SHELVES, SpoolFiles
 from service.ledger import keeping, reception, tally
 from service.ledger.database import Database
 from service.ledger.keeping import Absence, FiledObject
 from service.ledger.reception import Arrival, Outcome
 from service.log import line
+from service.spool.face import SET_ASIDE, SHELVES, Spool
 
 log = logging.getLogger("iqgate.keep")
 
@@ -57,7 +57,7 @@ class Sweep:
     """
 
     database: Database
-    files: SpoolFiles
+    files: Spool
     complete: Complete
     process: str
     clock: Callable[[], float]
@@ -68,10 +68,10 @@ class Sweep:
     def run(self) -> Swept:
         """Go through the whole spool, or until `goes_on` says no. Raises SpoolMissing, OSError."""
         if not self.files.mounted():
-            raise SpoolMissing(f"{self.files.root}: no spool is there; is its disk mounted?")
+            raise SpoolMissing(f"{self.files.name}: no spool is there; is its disk mounted?")
         if not self.believe_empty and self.files.empty() and keeping.expects_files(self.database):
             raise SpoolMissing(
-                f"{self.files.root}: the spool is empty, and the ledger names images that should be"
+                f"{self.files.name}: the spool is empty, and the ledger names images that should be"
                 " in it; is its disk mounted? Nothing was flagged"
             )
         swept = Swept()
@@ -146,12 +146,12 @@ class Sweep:
     def _arrival(self, path: str) -> Arrival | str:
         """The file as an object that arrives now, or what became of it instead."""
         try:
-            inode = self.files.inode(path)
+            stamp = self.files.stamp(path)
             return Arrival(received_object(self.files, path), 0, self.clock())
         except FileNotFoundError:
             return _GONE
         except RejectedInput as error:
-            if not self.files.set_aside(path, inode):
+            if not self.files.set_aside(path, stamp):
                 return _GONE
             log.error(line("file-unreadable", path=path, moved_to=SET_ASIDE, why=error))
             return _UNREADABLE

@@ -18,9 +18,10 @@ from service.ledger.lost import end_lost_associations
 from service.ledger.wake import Wake
 from service.log import line
 from service.receive import scp
-from service.receive.spool import Spool
 from service.reload import Reread, reread
 from service.role import Heart, Orders, process_name, wall_clock
+from service.spool.face import Spool
+from service.spool.opening import open_spool
 
 log = logging.getLogger("iqgate.receive")
 
@@ -35,7 +36,8 @@ def run(settings: Settings, source: Reread) -> None:
     """Serve C-STORE and C-ECHO until SIGTERM; on SIGHUP read anew who may send. Raises
     PortUnavailable."""
     database = Database(settings.database_url)
-    spool = Spool(settings.spool)
+    spool = open_spool(settings)
+    spool.prepare()
     receiver = process_name()
     heart = Heart(database, "receive", clock=wall_clock)
     _clear_after_the_dead(database, spool, runs=lambda name: name != receiver and _runs(name))

@@ -49,8 +49,8 @@ from service.receive.drain import Drain
 from service.receive.origin import Origins
 from service.receive.part10 import file_head
 from service.receive.server import GuardedServer, start_server
-from service.receive.spool import Spool
 from service.sop_classes import TRANSFER_SYNTAXES, class_name, reason_to_set_aside
+from service.spool.face import Spool
 
 log = logging.getLogger("iqgate.receive")
 
@@ -195,7 +195,7 @@ def handle_store(event: evt.Event, reception_: Reception) -> Dataset | int:
     except ObjectTooLarge as error:
         status, comment = OUT_OF_RESOURCES, str(error)
     except OSError as error:
-        log.exception(line("spool-failed", spool=reception_.spool.root))
+        log.exception(line("spool-failed", spool=reception_.spool.name))
         status, comment = OUT_OF_RESOURCES, f"the spool cannot be written: {error.strerror}"
     except DBAPIError:
         log.exception(line("ledger-failed"))
@@ -223,7 +223,7 @@ def _store(event: evt.Event, dataset: bytes, reception_: Reception) -> tuple[int
     receive = reception_.settings.receive
     if len(dataset) > receive.max_object_bytes:  # whole within the PDU that was one too many
         return OUT_OF_RESOURCES, "the object is over the limit"
-    if reception_.spool.free_bytes() - len(dataset) < receive.disk_reserve_bytes:
+    if not reception_.spool.has_room(len(dataset), receive.disk_reserve_bytes):
         return OUT_OF_RESOURCES, "the disk nears its reserve"
     request = cast(C_STORE, event.request)
     sop_class_uid = str(request.AffectedSOPClassUID)

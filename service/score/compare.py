@@ -13,7 +13,7 @@ import numpy as np
 from service import header
 from service.errors import RejectedInput
 from service.score.decode import decode_frame
-from service.spooled import read_spooled
+from service.spool.face import SpooledObject, read_object
 
 IDENTIFYING = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID",
@@ -23,22 +23,20 @@ IDENTIFYING = (
 )  # fmt: skip
 
 
-def difference(one: Path, other: Path, max_pixels: int, *, spooled: bool = True) -> str | None:
-    """In words, what tells two objects apart; None where they are the same image.
-
-    spooled: whether the files lie in the spool, and are held against their digests.
-    """
-    read = read_spooled if spooled else header.read_file
+def difference(
+    one: Path | SpooledObject, other: Path | SpooledObject, max_pixels: int
+) -> str | None:
+    """In words, what tells two objects apart; None where they are the same image."""
     try:
-        first = read(one, stop_before_pixels=False)
-        second = read(other, stop_before_pixels=False)
+        first = read_object(one, stop_before_pixels=False)
+        second = read_object(other, stop_before_pixels=False)
         for keyword in IDENTIFYING:
             if header.text(first, keyword, 1024) != header.text(second, keyword, 1024):
                 return f"{keyword} differs"
         for number in range(1, (header.integer(first, "NumberOfFrames") or 1) + 1):
             if not np.array_equal(
-                decode_frame(first, one, number, max_pixels),
-                decode_frame(second, other, number, max_pixels),
+                decode_frame(first, number, max_pixels),
+                decode_frame(second, number, max_pixels),
             ):
                 return f"the pixels of frame {number} differ"
     except (RejectedInput, OSError) as error:

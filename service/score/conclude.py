@@ -29,7 +29,7 @@ from service.report.identity import Kind, named_uid, report_series_uid, report_u
 from service.report.structured_report import build_structured_report
 from service.report.subject import FusedImage, Gate, Predecessor, ReportedSeries
 from service.report.summary_image import build_summary_image
-from service.spooled import read_spooled
+from service.spool.opening import open_spool
 
 log = logging.getLogger("iqgate.score")
 
@@ -59,6 +59,7 @@ class Concluder:
     ) -> None:
         self.settings = settings
         self.database = database
+        self.spool = open_spool(settings)
         self.policy = policy
         self.identify = identify
         self.fusing = fusing
@@ -314,7 +315,7 @@ class Concluder:
 
     def _header(self, path: str) -> Dataset:
         try:
-            return read_spooled(self.settings.spool / path)
+            return self.spool.read(path)
         except (FileNotFoundError, RejectedInput):
             return Dataset()
 

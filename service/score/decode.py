@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 import gdcm
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset, FileDataset
-from pydicom.encaps import get_frame
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     HTJ2K,
@@ -56,12 +57,16 @@ _GDCM_ALONE = frozenset(
 )
 """12-bit lossy JPEG: pydicom's plugins decline it, GDCM itself agrees with DCMTK to the bit."""
 
+_PIXEL_MODULE = (
+    "SOPClassUID", "SOPInstanceUID", "SamplesPerPixel", "PhotometricInterpretation", "Rows",
+    "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+)  # fmt: skip
 _JPEG_2000 = frozenset({JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K})
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _SAMPLE_BITS = (8, 16, 32)
 
 
-def decode_frame(ds: FileDataset, path: Path, frame_number: int, max_pixels: int) -> Stored:
+def decode_frame(ds: FileDataset, frame_number: int, max_pixels: int) -> Stored:
     """Stored values `[H, W]` of one frame (counted from 1), signed where the header says so.
 
     The header's size is checked against the bytes that are there before anything is allocated for
@@ -86,7 +91,7 @@ def decode_frame(ds: FileDataset, path: Path, frame_number: int, max_pixels: int
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            stored = _decode(ds, path, syntax, frame_number - 1, rows, columns, max(frames, 1))
+            stored = _decode(ds, syntax, frame_number - 1, rows, columns, max(frames, 1))
     except UndecodablePixels:
         raise
     except header.BROKEN as error:
@@ -101,11 +106,11 @@ def decode_frame(ds: FileDataset, path: Path, frame_number: int, max_pixels: int
 
 
 def _decode(
-    ds: FileDataset, path: Path, syntax: UID, index: int, rows: int, columns: int, frames: int
+    ds: FileDataset, syntax: UID, index: int, rows: int, columns: int, frames: int
 ) -> Stored:
     if syntax in _GDCM_ALONE:
         _check_code_stream(ds, syntax, index, rows, columns, frames)
-        return _gdcm_frame(path, index, rows, columns)
+        return _gdcm_frame(ds, index, frames, rows, columns)
     if not syntax.is_encapsulated:
         if not syntax.is_transfer_syntax or syntax.is_private:
             raise UndecodablePixels(f"transfer syntax {syntax} is not known")
@@ -121,11 +126,23 @@ def _decode(
     return decoder.as_array(ds, index=index, raw=True, decoding_plugin=PLUGINS[syntax])[0]
 
 
-def _gdcm_frame(path: Path, index: int, rows: int, columns: int) -> Stored:
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(path))
-    if not reader.Read():
-        raise UndecodablePixels("the pixel data does not decode")
+def _gdcm_frame(ds: FileDataset, index: int, frames: int, rows: int, columns: int) -> Stored:
+    """A frame by GDCM, which reads nothing but files: the frame alone, as a file in memory."""
+    alone = Dataset()
+    for keyword in _PIXEL_MODULE:
+        if keyword in ds:
+            alone[keyword] = ds[keyword]
+    alone.PixelData = encapsulate([get_frame(ds.PixelData, index, number_of_frames=frames)])
+    alone.file_meta = ds.file_meta
+    content = BytesIO()
+    alone.save_as(content, enforce_file_format=True)
+    with os.fdopen(os.memfd_create("frame"), "wb") as file:
+        file.write(content.getbuffer())
+        file.flush()
+        reader = gdcm.ImageReader()
+        reader.SetFileName(f"/proc/self/fd/{file.fileno()}")
+        if not reader.Read():
+            raise UndecodablePixels("the pixel data does not decode")
     image = reader.GetImage()
     kinds = {
         gdcm.PixelFormat.UINT8: np.uint8,
@@ -138,7 +155,7 @@ def _gdcm_frame(path: Path, index: int, rows: int, columns: int) -> Stored:
         raise UndecodablePixels("the pixel data decodes to an unknown sample type")
     # GDCM's wrapper hands bytes over as surrogate-escaped text
     values = np.frombuffer(image.GetBuffer().encode("utf-8", "surrogateescape"), kind)
-    return np.asarray(values.reshape(-1, rows, columns)[index])
+    return values.reshape(rows, columns)
 
 
 def _check_code_stream(

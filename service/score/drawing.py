@@ -14,6 +14,7 @@ from models.card import Bundle
 from models.intensity import SliceLevel
 from models.render import Float
 from service.errors import RejectedInput
+from service.spool.face import SpooledObject
 
 Stored = npt.NDArray[Any]
 
@@ -24,18 +25,17 @@ class NotScored(RejectedInput):
 
 @dataclass(frozen=True)
 class FrameSource:
-    """Where a frame's bytes lie. `frame_number` counts from 1.
+    """Where a frame's object lies: in the spool, or in a file of the user's. `frame_number` counts
+    from 1.
 
     levels: MR, what other slices of its series said of their stack's intensity, by stack.
     companion: PET, the frame of its CT that lies nearest to it.
-    spooled: whether it lies in the spool, where a file's name says what it holds.
     """
 
-    path: Path
+    where: Path | SpooledObject
     frame_number: int
     levels: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     companion: FrameSource | None = None
-    spooled: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ ledger's."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from models.card import Bundle
 from models.render import PetCtFused
@@ -17,7 +16,7 @@ from service.ledger.database import Database
 from service.ledger.pairing import Unplaced
 from service.score.frame import frame_header, position_mm
 from service.score.select import EXCLUSIONS
-from service.spooled import read_spooled
+from service.spool.face import Spool
 
 
 def fusing_of(bundles: Iterable[Bundle], complete: Complete) -> Fusing | None:
@@ -34,7 +33,7 @@ def fusing_of(bundles: Iterable[Bundle], complete: Complete) -> Fusing | None:
 class Pairer:
     """Takes awaiting frames on, whenever something may have changed."""
 
-    def __init__(self, spool: Path, database: Database, fusing: Fusing | None) -> None:
+    def __init__(self, spool: Spool, database: Database, fusing: Fusing | None) -> None:
         self.spool = spool
         self.database = database
         self.fusing = fusing
@@ -61,7 +60,7 @@ class Pairer:
         for one in frames:
             try:
                 if ds is None or one.path != path:
-                    path, ds = one.path, read_spooled(self.spool / one.path)
+                    path, ds = one.path, self.spool.read(one.path)
                 positions[one.frame_id] = position_mm(frame_header(ds, one.frame_number))
             except (RejectedInput, *header.BROKEN):
                 positions[one.frame_id] = None

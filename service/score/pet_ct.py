@@ -18,6 +18,7 @@ from service import header
 from service.score.drawing import Drawing, Frame, FrameSource, NotScored
 from service.score.liver import liver_snr
 from service.score.plane import Plane, resample
+from service.spool.face import SpooledObject
 
 SLICES_KEPT = 32
 """CT slices held decoded, 1 MB each at 512²: several PET slices may be nearest to one."""
@@ -47,7 +48,7 @@ class PetCtDraw:
 
     def __init__(self, slices_kept: int = SLICES_KEPT) -> None:
         self.slices_kept = slices_kept
-        self._places: OrderedDict[tuple[Path, int], _Place] = OrderedDict()
+        self._places: OrderedDict[tuple[Path | SpooledObject, int], _Place] = OrderedDict()
         self._lock = Lock()
 
     def __call__(self, frame: Frame, bundle: Bundle) -> Drawing:
@@ -93,7 +94,7 @@ class PetCtDraw:
 
     def _slice(self, frame: Frame, source: FrameSource) -> CtSlice:
         """A companion, decoded once while it is among the last `slices_kept`."""
-        key = (source.path, source.frame_number)
+        key = (source.where, source.frame_number)
         with self._lock:
             place = self._places.setdefault(key, _Place())
             self._places.move_to_end(key)

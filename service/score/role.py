@@ -25,6 +25,7 @@ from service.score.priority import give_way
 from service.score.provisional import Provisional
 from service.score.ready import ready_scorer
 from service.score.worker import Worker
+from service.spool.opening import open_spool
 
 log = logging.getLogger("iqgate.score")
 
@@ -73,7 +74,7 @@ def run(settings: Settings, source: Reread) -> None:
         return
     fusing = fusing_of(scorer.bundles, settings.complete)
     concluder = Concluder(settings, database, policy, scorer.identity_of, fusing)
-    pairer = Pairer(settings.spool, database, fusing)
+    pairer = Pairer(open_spool(settings), database, fusing)
     detail = ", ".join(described(engine) for engine in scorer.engines.values())
     heart.ready(detail)
     log.info(line("scoring", engines=detail))

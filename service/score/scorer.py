@@ -31,7 +31,7 @@ from service.score.frame import frame_header, position_mm, stack
 from service.score.mr import draw_mr, own_level
 from service.score.pet_ct import PetCtDraw
 from service.score.select import Candidate, bundle_for, reason_to_exclude
-from service.spooled import read_spooled
+from service.spool.face import SpooledObject, read_object
 
 THUMBNAIL_PIXELS = 160
 
@@ -114,7 +114,7 @@ class Scorer:
             self.bundles, settings, cache, startup or Startup()
         )
         self._pool = ThreadPoolExecutor(settings.decode_threads, "decode")
-        self._opened: tuple[Path, FileDataset] | None = None
+        self._opened: tuple[Path | SpooledObject, FileDataset] | None = None
 
     def identity_of(self, digest: str) -> BundleIdentity | None:
         """The identity of a loaded bundle by digest; None for one that is not served."""
@@ -201,7 +201,7 @@ class Scorer:
         return Frame(
             source,
             flat,
-            cache(lambda: decode_frame(ds, source.path, source.frame_number, limit)),
+            cache(lambda: decode_frame(ds, source.frame_number, limit)),
             self._opened_frame,
             stack(flat),
         )
@@ -213,11 +213,10 @@ class Scorer:
     def _open(self, source: FrameSource) -> FileDataset:
         """Read an object, keeping the last one: its other frames come next."""
         opened = self._opened
-        if opened is not None and opened[0] == source.path:
+        if opened is not None and opened[0] == source.where:
             return opened[1]
-        read = read_spooled if source.spooled else header.read_file
-        ds = read(source.path, stop_before_pixels=False)
-        self._opened = (source.path, ds)
+        ds = read_object(source.where, stop_before_pixels=False)
+        self._opened = (source.where, ds)
         return ds
 
 

@@ -28,6 +28,8 @@ from service.score.drawing import FrameSource
 from service.score.leases import Leases
 from service.score.provisional import Provisional
 from service.score.scorer import Drawn, FrameResult, Scorer
+from service.spool.face import SpooledObject
+from service.spool.opening import open_spool
 
 log = logging.getLogger("iqgate.score")
 
@@ -58,7 +60,7 @@ class Worker:
         clock: Callable[[], float],
     ) -> None:
         self.settings = settings.score
-        self.spool = settings.spool
+        self.spool = open_spool(settings)
         self.database = database
         self.scorer = scorer
         self.fusing = fusing
@@ -177,13 +179,12 @@ class Worker:
         self, frame: ClaimedFrame, companion: CtFrame | None, levels: intensity.Levels
     ) -> FrameSource:
         return FrameSource(
-            self.spool / frame.path,
+            SpooledObject(self.spool, frame.path),
             frame.frame_number,
             levels,
             companion=None
             if companion is None
-            else FrameSource(self.spool / companion.path, companion.frame_number, spooled=True),
-            spooled=True,
+            else FrameSource(SpooledObject(self.spool, companion.path), companion.frame_number),
         )
 
     def _compare(self, claim: Claim) -> set[int]:
@@ -200,7 +201,9 @@ class Worker:
             None
             if known is None
             else difference(
-                self.spool / known[1], self.spool / frame.path, self.settings.max_frame_pixels
+                SpooledObject(self.spool, known[1]),
+                SpooledObject(self.spool, frame.path),
+                self.settings.max_frame_pixels,
             )
         )
         same = differs is None

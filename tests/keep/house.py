@@ -16,14 +16,13 @@ from service.judge.judging import judge
 from service.judge.policy import parse_policy
 from service.keep.adopt import received_object
 from service.keep.jobs import Keeping
-from service.keep.spool_files import SpoolFiles
 from service.ledger import closing, outbox, reception, scoring
 from service.ledger.database import Database
 from service.ledger.issuing import Issue
 from service.ledger.scoring import FrameOutcome
 from service.ledger.wake import Wake
 from service.receive.part10 import file_head
-from service.receive.spool import Spool
+from service.spool.folder import FolderSpool
 from tests.factories import BUNDLE, chest, ct_slice, record_object, report_of
 
 POLICY = parse_policy('[[rule]]\nname = "ct"\nmodality = "CT"\nmeets = 2.5\nminimum_slices = 1\n')
@@ -37,7 +36,8 @@ class House:
     def __init__(self, database: Database, folder: Path) -> None:
         self.database = database
         self.settings = Settings(mode="report", data_dir=folder)
-        self.spool = Spool(self.settings.spool)
+        self.spool = FolderSpool(self.settings.spool)
+        self.spool.prepare()
         self.now = NOW
         self.keeping = Keeping(
             self.settings, database, Wake(str(folder)), "host:1", lambda: self.now
@@ -86,7 +86,7 @@ class House:
         for path in paths:
             record_object(
                 self.database,
-                received_object(SpoolFiles(self.root), path),
+                received_object(self.spool, path),
                 association_id=association_id,
                 complete=self.settings.complete,
                 now=self.now,

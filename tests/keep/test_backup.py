@@ -15,6 +15,7 @@ from service.keep.backup import back_up
 from service.keep.commands import COMMANDS
 from service.keep.restore import restore
 from service.ledger.database import Database
+from service.spool.folder import FolderSpool
 from tests.keep.house import House, slice_of
 
 AT = datetime(2026, 1, 31, tzinfo=UTC)
@@ -134,16 +135,16 @@ class Killed(BaseException):
 def test_a_restore_that_is_killed_is_begun_again(house, target, tmp_path, monkeypatch, at):
     paths = house.receive(1, 1, 2, 3)
     back_up(house.settings, tmp_path / "backup", AT)
-    brought_back, count = restoring._brought_back, []
+    bring, count = FolderSpool.bring, []
 
     def dying(*arguments):
         count.append(1)
         if len(count) == 2:
             raise Killed
-        return brought_back(*arguments)
+        return bring(*arguments)
 
     if at == "an image":
-        monkeypatch.setattr(restoring, "_brought_back", dying)
+        monkeypatch.setattr(FolderSpool, "bring", dying)
     else:
         monkeypatch.setattr(restoring.Sweep, "run", lambda _: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):

@@ -3,8 +3,8 @@
 import pytest
 
 from service.keep import jobs
-from service.keep.spool_files import SpoolFiles
 from service.ledger import keeping, letters, outbox
+from service.spool.folder import FolderSpool
 from tests.keep.house import DAY_S
 
 ABSENT = "SELECT o.sop_instance_uid, a.why FROM absent_file a JOIN object o ON o.id = a.object_id"
@@ -138,7 +138,7 @@ def test_killed_between_rows_and_files_the_sweep_finishes(house, monkeypatch, af
     house.done(1, 1, 2)
     house.now += 2 * DAY_S
     kept = house.done(2, 1, study=2)
-    unlink, done = SpoolFiles.remove, []
+    unlink, done = FolderSpool.remove, []
 
     def dying(files, path):
         if len(done) == after:
@@ -146,7 +146,7 @@ def test_killed_between_rows_and_files_the_sweep_finishes(house, monkeypatch, af
         done.append(path)
         unlink(files, path)
 
-    monkeypatch.setattr(SpoolFiles, "remove", dying)
+    monkeypatch.setattr(FolderSpool, "remove", dying)
     with pytest.raises(Killed):
         jobs.run(house.set(images_days=1), "retention")
     monkeypatch.undo()

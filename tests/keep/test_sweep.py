@@ -5,7 +5,6 @@ import shutil
 import pytest
 
 from service.keep import jobs
-from service.keep.spool_files import SpoolFiles
 from service.keep.sweep import Sweep
 from service.ledger import letters, pairing
 from tests.factories import ct_slice
@@ -79,8 +78,8 @@ def test_what_cannot_be_read_is_set_aside_and_told(house, damage):
 
 def test_a_whole_file_that_takes_a_broken_ones_place_stays_in_it(house):
     path = house.store(slice_of(1, 1))
-    files = SpoolFiles(house.root)
-    assert not files.set_aside(path, inode=files.inode(path) + 1)
+    files = house.spool
+    assert not files.set_aside(path, files.stamp(path) + "1")
     assert house.files() == [path]
 
 

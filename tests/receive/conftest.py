@@ -9,7 +9,7 @@ import pytest
 from service.config import Receive, Settings
 from service.ledger.wake import Waiter, Wake
 from service.receive import scp
-from service.receive.spool import Spool
+from service.spool.folder import FolderSpool
 
 
 class Scp:
@@ -23,7 +23,8 @@ class Scp:
             update={"receive": self.settings.receive.model_copy(update={"port": 0})}
         )
         self.database = database
-        self.spool = Spool(self.settings.spool)
+        self.spool = FolderSpool(self.settings.spool)
+        self.spool.prepare()
         self.now = 1000.0
         wake = self.wake = Wake(str(tmp_path))
         self.score_waiter = Waiter(wake, "score")

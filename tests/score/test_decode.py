@@ -22,7 +22,7 @@ LIMIT = 2**24
 
 def decode(path, frame_number=1, limit=LIMIT):
     ds = header.read_file(path, stop_before_pixels=False)
-    return decode_frame(ds, path, frame_number, limit)
+    return decode_frame(ds, frame_number, limit)
 
 
 def refusal(tmp_path, **overrides):

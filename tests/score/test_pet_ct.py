@@ -31,18 +31,18 @@ def opened(tmp_path):
     decoded = []
 
     def opener(source):
-        ds = header.read_file(source.path, stop_before_pixels=False)
+        ds = header.read_file(source.where, stop_before_pixels=False)
 
         def decode():
-            decoded.append(source.path)
-            return decode_frame(ds, source.path, source.frame_number, ALL_PIXELS)
+            decoded.append(source.where)
+            return decode_frame(ds, source.frame_number, ALL_PIXELS)
 
         return Frame(source, frame_header(ds, source.frame_number), decode, opener)
 
     def make(pet, *cts):
         paths = write(tmp_path / str(len(decoded)), *cts, pet)
         *companions, own = [FrameSource(path, 1) for path in paths]
-        return opener(FrameSource(own.path, 1, companion=next(iter(companions), None)))
+        return opener(FrameSource(own.where, 1, companion=next(iter(companions), None)))
 
     make.decoded = decoded
     return make

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from service import header
-from service import spooled as spooled_module
 from service.config import Score, Settings
 from service.judge.policy import parse_policy
 from service.ledger import closing, scoring, tally
@@ -20,6 +19,7 @@ from service.score.conclude import Concluder
 from service.score.provisional import Provisional
 from service.score.scorer import Scorer
 from service.score.worker import Worker
+from service.spool import folder as folder_module
 from tests.factories import ct_slice, receive, spooled
 from tests.synthetic import CT_RENDER, write_bundle
 
@@ -163,14 +163,14 @@ def test_damaged_files_are_named_and_failing_storage_is_waited_for(five, monkeyp
     damaged = five.settings.spool / paths[0]
     damaged.write_bytes(damaged.read_bytes()[:-2])
     worker = five.worker()
-    real = spooled_module._check
+    real = folder_module.check_file
 
-    def fails(file, path):
-        if path.name in paths[2]:
+    def fails(file, sha256):
+        if sha256 in paths[2]:
             raise OSError(116, "Stale file handle")
-        real(file, path)
+        real(file, sha256)
 
-    monkeypatch.setattr(spooled_module, "_check", fails)
+    monkeypatch.setattr(folder_module, "check_file", fails)
     while worker.step():
         pass
     assert five.frames() == [

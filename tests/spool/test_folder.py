@@ -1,17 +1,13 @@
-"""The spool: durable files, and what a crash at any point leaves behind."""
+"""The spool as a folder: durable files, and what a crash at any point leaves behind."""
 
 import os
 import threading
 from pathlib import Path
 
 import pytest
-from pydicom import dcmread
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
-from pynetdicom.dsutils import create_file_meta, encode_file_meta
 
-from service.receive import spool as spool_module
-from service.receive.part10 import file_head
-from service.receive.spool import LEFTOVER_AFTER_S, Spool
+from service.spool import folder as folder_module
+from service.spool.folder import LEFTOVER_AFTER_S, FolderSpool
 
 HEAD, DATASET = b"head", b"dataset" * 1000
 
@@ -30,13 +26,14 @@ def syncs(monkeypatch):
 
         return sync
 
-    monkeypatch.setattr(spool_module.os, "fsync", noting(os.fsync))
-    monkeypatch.setattr(spool_module.os, "fdatasync", noting(os.fdatasync))
+    monkeypatch.setattr(folder_module.os, "fsync", noting(os.fsync))
+    monkeypatch.setattr(folder_module.os, "fdatasync", noting(os.fdatasync))
     return done
 
 
 def test_file_folder_and_a_new_folders_own_entry_are_flushed(tmp_path, syncs):
-    spool = Spool(tmp_path)
+    spool = FolderSpool(tmp_path)
+    spool.prepare()
     stored = spool.store(HEAD, DATASET)
     final = tmp_path / stored.path
     assert final.read_bytes() == HEAD + DATASET
@@ -47,7 +44,8 @@ def test_file_folder_and_a_new_folders_own_entry_are_flushed(tmp_path, syncs):
 
 
 def test_what_a_power_cut_left_under_the_final_name_is_written_again(tmp_path):
-    spool = Spool(tmp_path)
+    spool = FolderSpool(tmp_path)
+    spool.prepare()
     final = tmp_path / spool.store(HEAD, DATASET).path
     final.write_bytes(bytes(len(HEAD + DATASET)))
     spool.store(HEAD, DATASET)
@@ -58,8 +56,9 @@ def test_a_flush_that_fails_promises_nothing(tmp_path, monkeypatch):
     def fail(_descriptor):
         raise OSError(5, "Input/output error")
 
-    spool = Spool(tmp_path)
-    monkeypatch.setattr(spool_module.os, "fsync", fail)
+    spool = FolderSpool(tmp_path)
+    spool.prepare()
+    monkeypatch.setattr(folder_module.os, "fsync", fail)
     with pytest.raises(OSError, match="Input/output"):
         spool.store(HEAD, DATASET)
     monkeypatch.undo()
@@ -67,22 +66,11 @@ def test_a_flush_that_fails_promises_nothing(tmp_path, monkeypatch):
 
 
 def test_only_old_leftovers_are_cleared_for_siblings_write_here_too(tmp_path):
-    spool = Spool(tmp_path)
+    spool = FolderSpool(tmp_path)
+    spool.prepare()
     for name, age_s in (("old", LEFTOVER_AFTER_S + 1), ("new", 1)):
         path = tmp_path / "incoming" / name
         path.write_bytes(b"")
         os.utime(path, (10_000 - age_s, 10_000 - age_s))
     assert spool.clear_incoming(10_000) == 1
     assert [path.name for path in (tmp_path / "incoming").iterdir()] == ["new"]
-
-
-@pytest.mark.parametrize("uid", ["1.2.3", "1.2.34"])
-def test_the_head_is_what_pydicom_would_write(tmp_path, uid):
-    theirs = create_file_meta(
-        sop_class_uid=CTImageStorage, sop_instance_uid=uid, transfer_syntax=ExplicitVRLittleEndian
-    )
-    head = file_head(CTImageStorage, uid, ExplicitVRLittleEndian)
-    assert head == bytes(128) + b"DICM" + encode_file_meta(theirs)
-    path = tmp_path / "x.dcm"
-    path.write_bytes(head)
-    assert dcmread(path).file_meta.MediaStorageSOPInstanceUID == uid
