@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
+from dotenv import load_dotenv
+
 from models.proposal import Budget
 from service import log
 from service.config import PRECISIONS, VERSION, Peer, Settings, load_settings, score_settings
@@ -56,8 +58,12 @@ def _settings(arguments: argparse.Namespace) -> tuple[Settings, Path | None]:
 
 def _config(arguments: argparse.Namespace) -> Path | None:
     named = os.environ.get("IQGATE_CONFIG")
-    config = arguments.config or (Path(named) if named else None)
-    return config or next((path for path in DEFAULT_CONFIGS if _is_there(path)), None)
+    config: Path | None = arguments.config or (Path(named) if named else None)
+    config = config or next((path for path in DEFAULT_CONFIGS if _is_there(path)), None)
+    if config is not None:
+        # what the units are given as EnvironmentFile, so that commands find the same ledger
+        load_dotenv(config.parent / "environment", override=False, interpolate=False)
+    return config
 
 
 def _is_there(path: Path) -> bool:
@@ -328,7 +334,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="iqgate",
         description="A DICOM node that scores the image quality of series as they arrive.",
         epilog="The configuration is --config FILE, else $IQGATE_CONFIG, else ./iqgate.toml, else "
-        "/etc/iqgate/iqgate.toml, else the environment alone (IQGATE_MODE, IQGATE_DATA_DIR, …).",
+        "/etc/iqgate/iqgate.toml, else the environment alone (IQGATE_MODE, IQGATE_DATA_DIR, …). "
+        "A file named `environment` beside it adds variables that are not set.",
     )
     parser.add_argument("--version", action="version", version=f"iqgate {VERSION}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -107,8 +107,8 @@ def running_server() -> Iterator[Server]:
             "unix_socket_directories": str(folder),
             "ssl": "on", "ssl_cert_file": f"{folder}/server.crt",
             "ssl_key_file": f"{folder}/server.key",
-            "fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB", "autovacuum": "off",
-            "deadlock_timeout": "200ms",
+            "fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB",
+            "autovacuum": "off", "deadlock_timeout": "200ms",
         }  # fmt: skip
         given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (folder / "log").open("wb") as log:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,21 @@ def test_a_folder_that_the_user_may_not_enter_holds_no_configuration(
     assert capsys.readouterr().err == (
         f"{tmp_path / 'data'}: no ledger there yet; start `iqgate serve` first\n"
     )
+
+
+def test_variables_beside_the_configuration(config, monkeypatch, tmp_path, capsys):
+    """The units' EnvironmentFile: commands find the ledger that the units write."""
+    environment = {"PATH": os.environ["PATH"]}
+    monkeypatch.setattr(os, "environ", environment)
+    beside = tmp_path / "environment"
+    beside.write_text('# the ledger\nIQGATE_DATA_DIR="/from/the/file"\nIQGATE_MODE=pa$$word\n')
+    assert main(["status", "--config", str(config)]) == 2
+    assert "mode: Input should be 'shadow', 'notify' or 'report' (got 'pa$$word')" in (
+        capsys.readouterr().err
+    )
+    environment |= {"IQGATE_MODE": "shadow", "IQGATE_DATA_DIR": str(tmp_path / "given")}
+    assert main(["status", "--config", str(config)]) == 2
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'given'}: no ledger there yet")
 
 
 def test_assess_json_has_the_promised_fields(series, capsys):
