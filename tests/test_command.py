@@ -12,6 +12,7 @@ from pydicom import dcmread
 from service.__main__ import main
 from service.ledger.database import Database, sqlite_url
 from tests.factories import chest, ct_slice, receive, write
+from tests.peers import free_port
 from tests.synthetic import CT_RENDER, write_bundle
 
 
@@ -160,6 +161,7 @@ def test_a_peer_that_is_not_configured_is_named(config, capsys):
 
 
 def test_echo_of_a_gate_that_is_not_running(config, capsys):
+    config.write_text(f"{config.read_text()}[receive]\nport = {free_port()}\n")
     assert main(["echo", "--config", str(config)]) == 1
     assert "cannot be reached" in capsys.readouterr().err
 
