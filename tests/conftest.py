@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.ledger.database import Database, sqlite_url
-from tests.media import FolderMedium, Medium, StoreMedium
+from tests.media import KINDS, FolderMedium, Medium, StoreMedium
 from tests.object_store import CREDENTIALS, ObjectStore, running_object_store
 from tests.postgresql import Server, running_server
 
@@ -49,10 +49,16 @@ def object_store(object_store_server: ObjectStore, monkeypatch: pytest.MonkeyPat
     return object_store_server
 
 
-@pytest.fixture(params=["a folder", "an object store"])
-def medium(request: pytest.FixtureRequest, tmp_path: Path) -> Medium:
-    """Whatever a spool may lie on, in turn."""
-    if request.param == "a folder":
+@pytest.fixture
+def kind(request: pytest.FixtureRequest) -> str:
+    """What the spool lies on."""
+    return getattr(request, "param", KINDS[0])
+
+
+@pytest.fixture
+def medium(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Medium:
+    """What the spool lies on, in the test's hands."""
+    if kind == KINDS[0]:
         return FolderMedium(tmp_path / "spool")
     return StoreMedium(request.getfixturevalue("object_store"))
 

@@ -6,11 +6,16 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
+
 from service.spool.face import Spool
 from service.spool.folder import FolderSpool
 from tests.object_store import BUCKET, ObjectStore
 
 PREFIX = "a/prefix"
+KINDS = ("a folder", "an object store")
+ON_EACH_MEDIUM = pytest.mark.parametrize("kind", KINDS, indirect=True)
+"""For tests whose `medium` is a folder unless this says otherwise."""
 
 
 class Medium(Protocol):

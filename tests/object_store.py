@@ -54,6 +54,7 @@ class ObjectStore:
         self._backend.create_bucket(BUCKET, CREDENTIALS["AWS_REGION"])
 
     def drop_bucket(self) -> None:
+        """And all that is in it."""
         self._backend.reset()
 
     def spool(self, prefix: str = "a/prefix") -> ObjectSpool:

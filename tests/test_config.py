@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from service.config import Settings, load_settings, packaged
 from service.errors import ConfigError
+from service.spool import address
 
 
 def settings_in(model, prefix=""):
@@ -95,3 +96,35 @@ def test_errors_name_file_and_setting(tmp_path, text, words):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.toml: cannot be read"):
         load_settings(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('spool_url = "s3://b-1/x"\nspool_folder = "f"', "spool_folder and spool_url name two"),
+        ('spool_url = "gs://bucket"', "spool_url names an object store as s3://bucket"),
+        ('spool_url = "s3://key:secret@bucket"', "credentials go into the environment"),
+        ('spool_endpoint = "https://s3"', "spool_endpoint is for spool_url"),
+        (
+            'spool_url = "s3://b-1"\nspool_endpoint = "https://key:secret@s3"',
+            "spool_endpoint is a URL like https://s3.example.org:9000",
+        ),
+    ],
+)
+def test_an_object_store_is_named_in_one_way(tmp_path, text, words):
+    path = tmp_path / "iqgate.toml"
+    path.write_text(f'mode = "shadow"\ndata_dir = "data"\n{text}\n')
+    with pytest.raises(ConfigError) as wrong:
+        load_settings(path)
+    assert words in str(wrong.value)
+    assert "secret" not in str(wrong.value)
+
+
+@pytest.mark.parametrize("missing", ["fsspec", "obstore"])
+def test_an_object_store_needs_its_libraries(tmp_path, monkeypatch, missing):
+    found = address.find_spec
+    monkeypatch.setattr(address, "find_spec", lambda name: None if name == missing else found(name))
+    path = tmp_path / "iqgate.toml"
+    path.write_text('mode = "shadow"\ndata_dir = "data"\nspool_url = "s3://bucket/x"\n')
+    with pytest.raises(ConfigError, match=r"spool_url needs libraries: pip install 'iqgate\[s3\]"):
+        load_settings(path)

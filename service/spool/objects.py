@@ -226,7 +226,7 @@ class ObjectSpool:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # ours
             detail = str(error).partition("\n")[0].partition("<")[0]  # not the answer's own text
-            log.warning(line("store-failed", asked=asked, why=detail[:300]))
+            log.warning(line("store-failed", asked=asked, why=detail[:600]))
             raise self._unavailable(_in_words(error, detail)) from None
 
     def _unavailable(self, words: str) -> OSError:

@@ -215,7 +215,10 @@ def _backlog(backlog: Backlog, destinations: Iterable[str]) -> Iterable[Metric]:
 
 
 def _spool(settings: Settings) -> Iterable[Metric]:
-    """Space where received objects lie; nothing where that is not to be seen from here."""
+    """Space where received objects lie; nothing where that is not to be seen from here, nor of an
+    object store, which does not say."""
+    if settings.spool_url:
+        return
     try:
         usage = shutil.disk_usage(settings.spool)
     except OSError:

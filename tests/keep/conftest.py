@@ -6,5 +6,5 @@ from tests.keep.house import House
 
 
 @pytest.fixture
-def house(database, tmp_path):
-    return House(database, tmp_path)
+def house(database, tmp_path, medium):
+    return House(database, tmp_path, medium)

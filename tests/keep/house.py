@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ from service.ledger.issuing import Issue
 from service.ledger.scoring import FrameOutcome
 from service.ledger.wake import Wake
 from service.receive.part10 import file_head
-from service.spool.folder import FolderSpool
 from tests.factories import BUNDLE, chest, ct_slice, record_object, report_of
+from tests.media import FolderMedium, Medium
 
 POLICY = parse_policy('[[rule]]\nname = "ct"\nmodality = "CT"\nmeets = 2.5\nminimum_slices = 1\n')
 NOW = 1_600_000_000.0
@@ -31,13 +30,14 @@ DAY_S = 86400.0
 
 
 class House:
-    """One data directory, and a clock that is moved by hand."""
+    """One data directory, and a clock that is moved by hand. Its spool is a folder there, unless
+    another medium is given."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(self, database: Database, folder: Path, medium: Medium | None = None) -> None:
         self.database = database
-        self.settings = Settings(mode="report", data_dir=folder)
-        self.spool = FolderSpool(self.settings.spool)
-        self.spool.prepare()
+        self.medium = medium or FolderMedium(folder / "spool")
+        self.settings = Settings(mode="report", data_dir=folder, **self.medium.settings)
+        self.spool = self.medium.spool
         self.now = NOW
         self.keeping = Keeping(
             self.settings, database, Wake(str(folder)), "host:1", lambda: self.now
@@ -45,6 +45,7 @@ class House:
 
     @property
     def root(self) -> Path:
+        """The spool's folder, where it is one."""
         return self.settings.spool
 
     def set(self, **keep: Any) -> Keeping:
@@ -67,11 +68,11 @@ class House:
 
     def write(self, path: str, content: bytes) -> None:
         """A file of the spool gets this content now."""
-        (self.root / path).write_bytes(content)
+        self.medium.write(path, content)
         self.date(path)
 
     def date(self, path: str) -> None:
-        os.utime(self.root / path, (self.now, self.now))
+        self.medium.date(path, self.now)
 
     def receive(self, series: int, *numbers: int, study: int = 1) -> list[str]:
         """Slices of a series arrive now; their paths."""
@@ -151,9 +152,7 @@ class House:
 
     def files(self) -> list[str]:
         """What lies in the spool."""
-        return sorted(
-            str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file()
-        )
+        return self.medium.files()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with self.database.read() as connection:

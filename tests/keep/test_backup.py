@@ -17,6 +17,7 @@ from service.keep.restore import restore
 from service.ledger.database import Database
 from service.spool.folder import FolderSpool
 from tests.keep.house import House, slice_of
+from tests.media import StoreMedium
 
 AT = datetime(2026, 1, 31, tzinfo=UTC)
 
@@ -66,6 +67,28 @@ def test_what_a_ledger_and_spool_hold_comes_back(house, target, tmp_path):
     assert other.rows("SELECT closes_at FROM series WHERE state = 'open'") == [(other.now + 30,)]
     assert other.claim() is not None
     other.database.dispose()
+
+
+def test_from_a_folder_into_a_store_and_back(house, object_store, tmp_path):
+    """A backup says nothing of what the spool lay on."""
+    paths = house.receive(1, 1, 2)
+    back_up(house.settings, tmp_path / "backup", AT)
+    medium = StoreMedium(object_store)
+    moved = Settings(mode="report", data_dir=tmp_path / "moved", **medium.settings)
+    back = restore(moved, tmp_path / "backup", lambda: house.now)
+    assert (back.images, back.damaged, back.swept.missing) == (2, (), 0)
+    assert medium.files() == sorted(paths)
+
+    made = back_up(moved, tmp_path / "second", AT)
+    assert (made.objects, made.gone) == (2, 0)
+    medium.write(paths[0], b"rot")
+    medium.lose(paths[1])
+    (tmp_path / "second" / "spool" / paths[1]).write_bytes(b"rot")
+    again = Settings(mode="report", data_dir=tmp_path / "again", **medium.settings)
+    back = restore(again, tmp_path / "second", lambda: house.now)
+    assert back.damaged == (paths[1],)
+    assert back.swept.missing == 1
+    assert not again.spool.exists()
 
 
 def test_images_beyond_the_ledger_are_adopted_and_lost_ones_flagged(house, target, tmp_path):

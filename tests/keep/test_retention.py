@@ -4,8 +4,8 @@ import pytest
 
 from service.keep import jobs
 from service.ledger import keeping, letters, outbox
-from service.spool.folder import FolderSpool
 from tests.keep.house import DAY_S
+from tests.media import ON_EACH_MEDIUM
 
 ABSENT = "SELECT o.sop_instance_uid, a.why FROM absent_file a JOIN object o ON o.id = a.object_id"
 
@@ -20,6 +20,7 @@ def test_nothing_is_removed_unless_it_is_asked_for(house):
     ]
 
 
+@ON_EACH_MEDIUM
 def test_images_go_by_age_and_what_was_found_out_stays(house):
     old = house.done(1, 1, 2, study=1)
     house.now += 2 * DAY_S
@@ -34,7 +35,10 @@ def test_images_go_by_age_and_what_was_found_out_stays(house):
         ("1.2.826.0.1.1.1.1", "removed"),
         ("1.2.826.0.1.1.1.2", "removed"),
     ]
-    assert (house.rows("SELECT * FROM assessment"), house.rows("SELECT * FROM report")) == before
+    assert (
+        house.rows("SELECT * FROM assessment"),
+        house.rows("SELECT * FROM report"),
+    ) == before
     assert house.rows("SELECT state, score FROM frame") == frames
     assert house.tally()["removed_objects"] == 2
     assert house.rows("SELECT failed, detail FROM job")[0][1].startswith("2 images removed, 0.0")
@@ -133,12 +137,14 @@ class Killed(BaseException):
     """As if the process died here."""
 
 
+@ON_EACH_MEDIUM
 @pytest.mark.parametrize("after", [0, 1])
 def test_killed_between_rows_and_files_the_sweep_finishes(house, monkeypatch, after):
     house.done(1, 1, 2)
     house.now += 2 * DAY_S
     kept = house.done(2, 1, study=2)
-    unlink, done = FolderSpool.remove, []
+    kind, done = type(house.spool), []
+    unlink = kind.remove
 
     def dying(files, path):
         if len(done) == after:
@@ -146,10 +152,10 @@ def test_killed_between_rows_and_files_the_sweep_finishes(house, monkeypatch, af
         done.append(path)
         unlink(files, path)
 
-    monkeypatch.setattr(FolderSpool, "remove", dying)
-    with pytest.raises(Killed):
-        jobs.run(house.set(images_days=1), "retention")
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(kind, "remove", dying)
+        with pytest.raises(Killed):
+            jobs.run(house.set(images_days=1), "retention")
     assert len(house.files()) == 3 - after
     assert house.rows("SELECT count(*) FROM absent_file") == [(2,)]
     house.now += 7200
@@ -159,6 +165,7 @@ def test_killed_between_rows_and_files_the_sweep_finishes(house, monkeypatch, af
     assert house.rows("SELECT count(*) FROM object") == [(3,)]
 
 
+@ON_EACH_MEDIUM
 def test_an_image_that_comes_again_after_its_removal_is_kept_till_it_is_due(house):
     house.done(1, 1)
     house.now += 2 * DAY_S

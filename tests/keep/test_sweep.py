@@ -9,6 +9,7 @@ from service.keep.sweep import Sweep
 from service.ledger import letters, pairing
 from tests.factories import ct_slice
 from tests.keep.house import slice_of
+from tests.media import ON_EACH_MEDIUM
 
 
 def sweep(house):
@@ -16,6 +17,7 @@ def sweep(house):
     assert jobs.run(house.keeping, "sweep"), house.rows("SELECT detail FROM job")
 
 
+@ON_EACH_MEDIUM
 def test_a_file_without_row_is_recorded_as_if_it_were_received(house):
     recorded = house.receive(1, 1)
     orphan = house.store(slice_of(1, 2))
@@ -24,7 +26,7 @@ def test_a_file_without_row_is_recorded_as_if_it_were_received(house):
     assert house.files() == sorted([*recorded, orphan])
     assert house.rows(
         "SELECT sop_instance_uid, state, path, size_bytes, received_at FROM object WHERE id = 2"
-    ) == [("1.2.826.0.1.1.1.2", "image", orphan, (house.root / orphan).stat().st_size, house.now)]
+    ) == [("1.2.826.0.1.1.1.2", "image", orphan, len(house.medium.content(orphan)), house.now)]
     assert house.rows("SELECT generation, state, closes_at FROM series") == [
         (2, "open", house.now + 30)
     ]
@@ -76,6 +78,54 @@ def test_what_cannot_be_read_is_set_aside_and_told(house, damage):
     assert house.tally() == {"swept_files unreadable": 1}
 
 
+@pytest.mark.parametrize("kind", ["an object store"], indirect=True)
+def test_in_a_store_what_cannot_be_read_is_named_and_stays(house):
+    path = house.store(slice_of(1, 1))
+    house.write(path, b"nothing of the kind" * 20)
+    note = path.replace(path[:2], "unreadable", 1)
+    for _ in range(2):
+        sweep(house)
+        assert house.files() == [path, note]
+        assert house.medium.content(path) == b"nothing of the kind" * 20
+        assert house.medium.content(note).decode().startswith(path)
+        assert house.tally() == {"swept_files unreadable": 1}, "told once"
+    house.write(path, b"something else" * 20)
+    sweep(house)
+    assert house.tally() == {"swept_files unreadable": 2}
+    (again,) = house.receive(1, 1)
+    sweep(house)
+    assert again == path
+    assert house.rows("SELECT count(*) FROM object") == [(1,)]
+    assert house.tally() == {"swept_files unreadable": 2}
+
+
+@pytest.mark.parametrize("kind", ["an object store"], indirect=True)
+@pytest.mark.parametrize("gone", ["the bucket", "all objects", "the server"])
+def test_a_store_that_is_not_there_flags_nothing(house, gone):
+    paths = house.receive(1, 1, 2)
+    store = house.medium.store
+    if gone == "the bucket":
+        store.drop_bucket()
+    elif gone == "the server":
+        store.stop()
+    else:
+        for path in paths:
+            house.medium.lose(path)
+    house.now += 7200
+    went_well = jobs.run(house.keeping, "sweep")
+    if gone == "the server":
+        store.start()
+    assert not went_well
+    assert house.rows("SELECT count(*) FROM absent_file") == [(0,)]
+    assert house.rows("SELECT state FROM frame") == [("waiting",)] * 2
+    ((detail,),) = house.rows("SELECT detail FROM job")
+    assert {
+        "the bucket": "its bucket is not there",
+        "all objects": "the spool is empty",
+        "the server": "the store does not answer",
+    }[gone] in detail
+
+
 def test_a_whole_file_that_takes_a_broken_ones_place_stays_in_it(house):
     path = house.store(slice_of(1, 1))
     files = house.spool
@@ -92,9 +142,10 @@ def test_a_whole_file_of_no_series_is_set_aside(house):
     assert house.rows("SELECT count(*) FROM object") == [(0,)]
 
 
+@ON_EACH_MEDIUM
 def test_a_row_without_file_is_flagged_and_its_slice_left_out(house):
     gone, there = house.receive(1, 1, 2)
-    (house.root / gone).unlink()
+    house.medium.lose(gone)
     sweep(house)
     assert house.rows("SELECT o.path, a.why, a.at FROM absent_file a JOIN object o"
                       " ON o.id = a.object_id") == [(gone, "missing", house.now)]  # fmt: skip
@@ -112,10 +163,11 @@ def test_a_row_without_file_is_flagged_and_its_slice_left_out(house):
     assert house.rows("SELECT verdict FROM assessment") == [("meets",)]
 
 
+@ON_EACH_MEDIUM
 def test_what_is_scored_stays_scored_without_its_file(house):
     (path,) = house.done(1, 1)
     house.receive(2, 1)
-    (house.root / path).unlink()
+    house.medium.lose(path)
     sweep(house)
     assert house.rows("SELECT state, score FROM frame WHERE id = 1") == [("scored", 3.0)]
     assert house.rows("SELECT state, generation FROM series WHERE id = 1") == [("closed", 1)]
@@ -132,10 +184,11 @@ def test_a_dead_slice_without_file_is_no_letter_any_more(house):
     assert [one.name for one in letters.dead(house.database)] == ["frame-2"]
 
 
+@ON_EACH_MEDIUM
 def test_a_file_that_is_there_again_is_scored_after_all(house):
     gone, _ = house.receive(1, 1, 2)
-    content = (house.root / gone).read_bytes()
-    (house.root / gone).unlink()
+    content = house.medium.content(gone)
+    house.medium.lose(gone)
     sweep(house)
     house.score()
     house.now += 31

@@ -25,6 +25,7 @@ from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from service import header
+from service.spool.objects import MARK
 from tests.factories import ct_slice
 from tests.receive.raw import send_bytes
 from tests.waiting import wait_for
@@ -180,6 +181,23 @@ def test_a_spool_that_cannot_be_written_refuses_and_goes_on(make_scp):
     for byte in range(256):
         (one.spool.root / f"{byte:02x}").unlink()
     assert send(one.port, ct_slice(1)) == 0
+
+
+def test_an_object_store_that_goes_away_refuses_until_it_is_back(make_scp, object_store):
+    one = make_scp(disk_reserve_bytes=2**60)  # which no disk of this host has to spare
+    one.reception.spool = object_store.spool()
+    one.reception.spool.prepare()
+    assert send(one.port, ct_slice(1)) == 0
+    object_store.stop()
+    try:
+        assert send(one.port, ct_slice(2)) == 0xA700
+    finally:
+        object_store.start()
+    assert send(one.port, ct_slice(2)) == 0
+    paths = {path for (path,) in one.rows("SELECT path FROM object")}
+    assert paths | {MARK} == {key.removeprefix("a/prefix/") for key in object_store.objects()}
+    assert len(paths) == 2
+    assert one.spooled() == []
 
 
 @pytest.mark.parametrize(

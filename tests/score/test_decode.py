@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import numpy as np
 import pytest
 from pydicom import dcmread
@@ -16,6 +18,7 @@ from service import header
 from service.errors import UndecodablePixels
 from service.score.decode import decode_frame
 from tests.factories import chest, ct_slice, write
+from tests.peers import find_tool
 
 LIMIT = 2**24
 
@@ -150,3 +153,19 @@ def test_a_fragmented_12_bit_jpeg_without_offset_table(shared_data):
     (path,) = folder.glob("CT0012*")
     assert decode(path, 1).shape == (512, 512)
     assert decode(path, 2).astype(int).sum() + decode(path, 1).astype(int).sum() == 735597944
+
+
+@pytest.mark.peer
+def test_a_12_bit_jpeg_decodes_as_dcmtk_does(tmp_path):
+    stored = np.clip(chest(128), 0, 4095).astype(np.uint16)
+    ds = ct_slice(1, BitsStored=12, HighBit=11, PixelRepresentation=0)
+    ds.Rows, ds.Columns = stored.shape
+    ds.PixelData = stored.tobytes()
+    (plain,) = write(tmp_path, ds)
+    compressed_, theirs = tmp_path / "compressed.dcm", tmp_path / "theirs.dcm"
+    for tool, *arguments in (
+        ("dcmcjpeg", "+ee", plain, compressed_),
+        ("dcmdjpeg", compressed_, theirs),
+    ):
+        subprocess.run([find_tool(tool, "dcmtk"), *arguments], check=True, timeout=60)
+    np.testing.assert_array_equal(decode(compressed_), decode(theirs))

@@ -9,6 +9,9 @@ import pytest
 from service.errors import DamagedFile
 from service.spool.face import SHELVES, SpooledObject, read_object
 from tests.factories import ct_slice, part10
+from tests.media import ON_EACH_MEDIUM
+
+pytestmark = ON_EACH_MEDIUM
 
 ABSENT = f"00/{'0' * 64}.dcm"
 

@@ -7,6 +7,7 @@ import statistics
 import pytest
 
 from service.ledger import scanner_reading
+from service.watch import metrics
 from tests.watch.conftest import Watch
 from tests.watch.filling import SCANNER, STUDY
 from tests.watch.test_metrics import samples, value
@@ -105,6 +106,13 @@ def test_the_spool_and_its_reserve(watch: Watch) -> None:
     found = samples(watch)
     assert value(found, "spool_reserve_bytes") == 2 * 1024**3
     assert 0 < value(found, "spool_free_bytes") < value(found, "spool_size_bytes")
+
+
+def test_an_object_store_says_nothing_of_its_room(watch: Watch) -> None:
+    watch.settings.spool.mkdir()
+    there = {"spool_url": "s3://bucket/prefix"}
+    found = metrics._spool(watch.settings.model_copy(update=there))
+    assert list(found) == []
 
 
 def test_what_has_not_failed_yet_is_counted_as_none(watch: Watch) -> None:
