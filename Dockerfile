@@ -10,7 +10,7 @@
 # default nobody from outside the container.
 #
 #     docker run --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
-#       -v iqgate:/var/lib/iqgate -v ./iqgate.toml:/etc/iqgate/iqgate.toml:ro \
+#       --stop-timeout 60 -v iqgate:/var/lib/iqgate -v ./iqgate.toml:/etc/iqgate/iqgate.toml:ro \
 #       -p 11112:11112 -p 127.0.0.1:8642:8642 iqgate:cpu
 #
 # Python packages are pinned by conf/install/constraints.txt, the base by its tag; append its digest
@@ -29,8 +29,9 @@ FROM ${BASE} AS libraries-gpu
 WORKDIR /src
 COPY pyproject.toml ./
 COPY conf/install conf/install
-# TensorRT's libraries lie on NVIDIA's index
-ENV PIP_EXTRA_INDEX_URL=https://pypi.nvidia.com
+# TensorRT's libraries lie on NVIDIA's index; --build-arg names your mirror of it
+ARG NVIDIA_INDEX=https://pypi.nvidia.com
+ENV PIP_EXTRA_INDEX_URL=${NVIDIA_INDEX}
 RUN conf/install/install.sh --only-libraries --extra postgresql --extra tensorrt /opt/iqgate
 
 FROM libraries-cpu AS slim-cpu
