@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -62,18 +63,30 @@ def judged(facts: SeriesFacts, assessment: Assessment) -> list[JudgedSeries]:
     return [one for _, one in worst.values()]
 
 
-def gather(
-    database: Database, policy: Policy, served: Mapping[str, BundleIdentity]
-) -> Iterator[JudgedSeries]:
+@dataclass(frozen=True)
+class Gathered:
+    """What limits can be proposed from. `rejected`: how many series were left out because people
+    rejected all their images; the scores of those are labels, and no clean acquisitions."""
+
+    series: tuple[JudgedSeries, ...]
+    rejected: int
+
+
+def gather(database: Database, policy: Policy, served: Mapping[str, BundleIdentity]) -> Gathered:
     """Every closed series, judged anew by the policy as it stands now, from the slice scores in
     the ledger: limits can be tried without waiting for new series.
 
     served: the bundles that are installed, by digest; what another one scored tells nothing.
     """
+    counted: list[JudgedSeries] = []
+    rejected = 0
     for seen in commissioning.gathered(database):
         known = sorted(seen.bundle_digests & served.keys())
         if known and seen.bundle_digests <= served.keys():
-            yield from judged(seen.facts, judge(seen.facts, seen.slices, served[known[0]], policy))
+            of_it = judged(seen.facts, judge(seen.facts, seen.slices, served[known[0]], policy))
+            rejected += bool(seen.rejected and of_it)
+            counted += [] if seen.rejected else of_it
+    return Gathered(tuple(counted), rejected)
 
 
 def served(settings: Settings) -> dict[str, BundleIdentity]:
@@ -82,15 +95,16 @@ def served(settings: Settings) -> dict[str, BundleIdentity]:
     return {one.digest: identity(one) for one in bundles}
 
 
-def page(
-    found: Iterable[JudgedSeries], budget: Budget, policy: Path, without: Sequence[str] = ()
-) -> str:
+def page(found: Gathered, budget: Budget, policy: Path, without: Sequence[str] = ()) -> str:
     """Distributions, proposed limits, and the rules to copy. policy: the file that they were
     judged by; without: series that somebody looked at and found bad."""
-    proposed = proposals(found, budget, without)
+    proposed = proposals(found.series, budget, without)
     tables = tomllib.loads(policy.read_text("utf-8"))
     rules = proposal_text.rules(proposed, tables, budget)
     shown = proposal_text.page(proposed, budget)
+    if found.rejected:
+        series = "1 series" if found.rejected == 1 else f"{found.rejected} series"
+        shown += f"\n\nLeft out: {series} of which every image was rejected by people."
     if not rules:
         return shown
     return f"{shown}\n\nFor policy.toml, above the rules they come from:\n\n{rules}"
@@ -117,7 +131,7 @@ def sign(
     name, _, role = by.partition(",")
     if not name.strip() or not role.strip():
         raise ConfigError(f'--by {by!r}: give name and role, as "A. Physicist, medical physicist"')
-    found = proposals(gather(database, policy, served), DEFAULT_BUDGET)
+    found = proposals(gather(database, policy, served).series, DEFAULT_BUDGET)
     basis = [one for one in found if (one.scanner, one.rule) == (scanner, rule_name)]
     if not basis:
         seen = "\n".join(f"  --rule {one.rule} --scanner {one.scanner!r}" for one in found)

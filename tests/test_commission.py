@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from sqlalchemy import text
 
 from models.card import load_bundles
 from service import commission
@@ -13,9 +14,10 @@ from service.config import Settings, load_settings
 from service.judge.commissioning import Commissioning
 from service.judge.judging import judge
 from service.judge.policy import parse_policy
-from service.ledger import closing, commissioning, scoring
+from service.ledger import closing, commissioning, labels, scoring
 from service.ledger.database import Database
 from service.ledger.issuing import Issue
+from service.ledger.labels import RejectionNote
 from service.ledger.scoring import FrameOutcome
 from service.score.scorer import identity
 from tests.factories import facts, receive, slices
@@ -197,3 +199,40 @@ def test_stacks_under_two_rules_are_two_values(bundle):
         ("b", 1.5, 1.0),
         ("ct", 3.0, 2.5),
     ]
+
+
+def test_rejected_series_are_labels_and_no_clean_acquisitions(gate, ledger, bundle, capsys):
+    fill(ledger, bundle, 3.0, 1.0, 3.2)
+    for number in (1, 2):
+        series = f"1.2.12345.{number}.1"
+        named = _uids(ledger, series)[: 5 if number == 1 else 2]
+        note = RejectionNote(
+            f"7.{number}", "113001", "Rejected for Quality Reasons", "Motion blur",
+            tuple((series, uid) for uid in named),
+        )  # fmt: skip
+        labels.reject(ledger, note, calling_ae_title="PACS1", settle_s=2, now=5.0)
+        seen = closing.snapshot(ledger, number + 1)
+        judged = judge(seen.facts, seen.slices, bundle, parse_policy(POLICY))
+        assert closing.close(
+            ledger, seen, judged, [], Issue((), held=""), report_study=False, now=6.0
+        )
+    _, out, _ = run(gate, capsys)
+    assert "acquisitions   2 of 2 studies" in out, "the one rejected in part counts with the rest"
+    assert "limit now      2.5: 0 alarms in 2" in out
+    assert out.count("Left out: 1 series of which every image was rejected by people.") == 1
+    arguments = ["--rule", "ct", "--scanner", "Maker Model 12345", "--by", "A. Curie, physicist"]
+    assert "0 alarms in 2 acquisitions" in run(gate, capsys, "sign", *arguments)[1]
+
+
+def _uids(database, series_instance_uid):
+    with database.read() as connection:
+        return [
+            str(uid)
+            for (uid,) in connection.execute(
+                text(
+                    "SELECT o.sop_instance_uid FROM object o JOIN series s ON s.id = o.series_id"
+                    " WHERE s.series_instance_uid = :uid ORDER BY o.id"
+                ),
+                {"uid": series_instance_uid},
+            )
+        ]
