@@ -6,10 +6,8 @@ import argparse
 import json
 import logging
 import os
-import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import import_module
@@ -21,7 +19,9 @@ from models.proposal import Budget
 from service import log
 from service.config import PRECISIONS, VERSION, Peer, Settings, load_settings, score_settings
 from service.errors import ConfigError, IqgateError
-from service.ledger.database import Database
+from service.ledger.database import Database, upgrade
+from service.ledger.postgresql import PROMPT
+from service.role import at_start, end_with_supervisor
 
 EXIT_OK, EXIT_NOT_ALL, EXIT_USAGE = 0, 1, 2
 DEFAULT_CONFIGS = (Path("iqgate.toml"), Path("/etc/iqgate/iqgate.toml"))
@@ -85,11 +85,9 @@ def _role(name: str) -> Callable[[argparse.Namespace], int]:
         settings, config = _settings(arguments)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         if arguments.supervised:
-            threading.Thread(target=_end_with_supervisor, daemon=True).start()
+            end_with_supervisor()
         else:
-            database = Database(settings.database_url)
-            database.upgrade()
-            database.dispose()
+            at_start(lambda: upgrade(settings.database_url))
         room = import_module(f"service.{name}.role")  # no role loads another's libraries
         try:
             room.run(settings, lambda: load_settings(config))
@@ -98,13 +96,6 @@ def _role(name: str) -> Callable[[argparse.Namespace], int]:
         return EXIT_OK
 
     return run
-
-
-def _end_with_supervisor() -> None:
-    """Stop when the supervisor's end of our standard input closes, however it went away."""
-    while os.read(0, 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _assess(arguments: argparse.Namespace) -> int:
@@ -229,7 +220,7 @@ def _letters(arguments: argparse.Namespace) -> int:
 def _existing_database(settings: Settings) -> Database:
     if not settings.ledger_url and not (settings.data_dir / "iqgate.db").exists():
         raise ConfigError(f"{settings.data_dir}: no ledger there yet; start `iqgate serve` first")
-    return Database(settings.database_url)
+    return Database(settings.database_url, PROMPT)
 
 
 def _bundle(arguments: argparse.Namespace) -> int:
@@ -293,7 +284,7 @@ def _commission(arguments: argparse.Namespace) -> int:
 def _db(arguments: argparse.Namespace) -> int:
     settings, _ = _settings(arguments)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    Database(settings.database_url).upgrade()
+    upgrade(settings.database_url)
     print(f"{settings.database_url}: the schema is up to date")
     return EXIT_OK
 

@@ -223,6 +223,7 @@ class Every(_Section):
     leases: Seconds = 60
     series: Seconds = 60
     statistics: Seconds = 900
+    announcements: Seconds = 3600
     retention: Seconds = 3600
     sweep: Seconds = 24 * 3600
 
@@ -240,6 +241,8 @@ class Keep(_Section):
     """A series that is never quiet is ended after this."""
     sweep_after_s: Seconds = 3600
     """Age of a file in the spool by which receivers are done with it."""
+    announcements_days: Annotated[float, Field(gt=0)] = 7
+    """Announcements (MPPS, instance availability) are removed at this age."""
     lease_s: Seconds = 60
     every_s: Every = Every()
 

@@ -31,6 +31,8 @@ def configure(level: int = logging.INFO) -> None:
     logging.basicConfig(handlers=[handler], level=level, force=True)
     for name in ("pynetdicom", "pydicom", "highdicom", "alembic", "uvicorn"):
         logging.getLogger(name).setLevel(logging.CRITICAL if name == "pydicom" else logging.WARNING)
+    # a connection that is lost is told by `ledger.database`, once; the pool tells each, at length
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"pydicom|highdicom|pynetdicom")
 
 

@@ -59,9 +59,9 @@ def starting(status: str) -> None:
     tell(f"EXTEND_TIMEOUT_USEC={STARTING_EXTENDS_US}", "WATCHDOG=1", _status(status))
 
 
-def alive() -> None:
-    """Not hung; the manager's watchdog waits for this."""
-    tell("WATCHDOG=1")
+def alive(status: str | None = None) -> None:
+    """Not hung; the manager's watchdog waits for this. `status`: where it changed."""
+    tell("WATCHDOG=1", *([] if status is None else [_status(status)]))
 
 
 def reloading() -> None:

@@ -1,4 +1,4 @@
-"""What every role process does: say it lives, obey signals, tell the time."""
+"""What every role process does: say it lives, obey signals, wait for the ledger, tell the time."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-
-from sqlalchemy.exc import SQLAlchemyError
+from typing import Protocol, TypeVar
 
 from service import notify
+from service.errors import LedgerUnavailable
 from service.ledger import roles
 from service.ledger.database import Database
 from service.log import line
 
 log = logging.getLogger("iqgate.role")
+
+RETRY_S = 2.0
+"""Between two attempts at what needs the ledger, while it is away."""
+AWAY = "waits for the ledger"
+
+T = TypeVar("T")
 
 
 def wall_clock() -> float:
@@ -30,6 +36,18 @@ def wall_clock() -> float:
 
 def process_name() -> str:
     return f"{socket.gethostname()[:40]}:{os.getpid()}"
+
+
+def end_with_supervisor() -> None:
+    """Have this process told to end when the supervisor's end of its standard input closes, however
+    it went away."""
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class Orders:
@@ -63,7 +81,12 @@ class Orders:
 
     def wait(self, timeout_s: float, *others: int) -> None:
         """Return on a signal, when one of the descriptors `others` is readable, or in time."""
-        if self.stopping or self._reload:
+        if not self._reload:
+            self.pause(timeout_s, *others)
+
+    def pause(self, timeout_s: float, *others: int) -> None:
+        """`wait` for whoever can obey no order but to end: one to reload stays asked."""
+        if self.stopping:
             return
         own = self._heard.fileno()
         ready, _, _ = select.select([own, *others], [], [], timeout_s)
@@ -98,7 +121,11 @@ class Heart:
         self._ready = False
         self._detail = "starting"
         self._due_at = 0.0
-        roles.enter(database, self._process, role, clock())
+        self._role = role
+        self._started_at = clock()
+        self._away = False
+        with contextlib.suppress(LedgerUnavailable):  # the first beat that it takes will do
+            roles.enter(database, self._process, role, self._started_at)
 
     def say(self, detail: str) -> None:
         """Why the process is not ready yet."""
@@ -115,23 +142,89 @@ class Heart:
         notify.ready(self._detail)
 
     def beat(self, *, force: bool = False) -> None:
-        """Say it if it is due. Not before the ledger took it: a process that waits for the ledger
-        is not alive to anybody."""
+        """Say it if it is due. Not before the ledger took it or failed: a process that hangs there
+        is not alive to anybody, one that waits for the ledger to come back is."""
         now = self._clock()
         if force or now >= self._due_at:
             self._due_at = now + self.INTERVAL_S
             try:
                 roles.see(
-                    self._database, self._process, ready=self._ready, detail=self._detail, now=now
+                    self._database,
+                    self._process,
+                    self._role,
+                    started_at=self._started_at,
+                    ready=self._ready,
+                    detail=self._detail,
+                    now=now,
                 )
-            except SQLAlchemyError as error:
-                # a server that is restarted costs no role its life
-                log.warning(line("ledger-failed", error=type(error).__name__))
-                return
-            if self._ready:
-                notify.alive()
+            except LedgerUnavailable:
+                away = True
             else:
-                notify.starting(self._detail)
+                away = False
+            if not self._ready:
+                notify.starting(AWAY if away else self._detail)
+            elif away != self._away:
+                notify.alive(AWAY if away else self._detail)
+            else:
+                notify.alive()
+            self._away = away
 
     def stop(self) -> None:
-        roles.leave(self._database, self._process)
+        with contextlib.suppress(LedgerUnavailable):  # it will be seen to be silent
+            roles.leave(self._database, self._process)
+
+
+class Patiently(Protocol):
+    """Runs a step, and returns what it returns."""
+
+    def __call__(self, step: Callable[[], T], /) -> T: ...
+
+
+def at_once(step: Callable[[], T], /) -> T:
+    """No patience: a ledger that is away is the caller's concern."""
+    return step()
+
+
+class Patience:
+    """Runs steps that may be run again; while the ledger is away it waits for it.
+
+    pause: waits for so many seconds; true where the process is told to end meanwhile. Then the step
+    is given up, and LedgerUnavailable raised: leases end by themselves.
+    """
+
+    def __init__(self, pause: Callable[[float], bool]) -> None:
+        self._pause = pause
+
+    def __call__(self, step: Callable[[], T], /) -> T:
+        while True:
+            try:
+                return step()
+            except LedgerUnavailable:
+                if self._pause(RETRY_S):
+                    raise
+
+
+def patience(heart: Heart, orders: Orders) -> Patience:
+    """A role's, in its main thread: it beats and obeys while it waits."""
+
+    def pause(seconds: float) -> bool:
+        heart.beat()
+        orders.pause(seconds)
+        return orders.stopping
+
+    return Patience(pause)
+
+
+def at_start(step: Callable[[], T]) -> T:
+    """What a process begins with, as soon as the ledger is there; SIGTERM ends a wait."""
+
+    def pause(seconds: float) -> bool:
+        notify.starting(AWAY)
+        time.sleep(seconds)
+        return False
+
+    try:
+        return step()
+    except LedgerUnavailable as error:
+        log.error(line("ledger-away", why=error))
+    return Patience(pause)(step)

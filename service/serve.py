@@ -21,7 +21,7 @@ from service.errors import ConfigError
 from service.ledger import commissioning, reading
 from service.ledger.database import Database
 from service.log import line
-from service.role import Orders
+from service.role import Orders, at_start
 
 log = logging.getLogger("iqgate.serve")
 
@@ -57,8 +57,8 @@ def serve(settings: Settings, config: Path | None) -> int:
 
     A role that finds the configuration unusable at the start ends the whole gate with status 2.
     """
+    at_start(lambda: _announce(settings))
     orders = Orders()
-    _announce(settings)
     return Supervisor(settings, config, orders).run()
 
 

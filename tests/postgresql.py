@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,9 @@ class Server:
     """A running server that listens on a Unix socket in `folder`, and on `port` of localhost."""
 
     folder: Path
-    process: subprocess.Popen[bytes]
+    command: list[str]
     port: int
+    process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -60,7 +62,39 @@ class Server:
         finally:
             connection.close()
 
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
+        wait_for("PostgreSQL answers", self.answers, 60)
+
+    def stop(self, how: signal.Signals) -> None:
+        """SIGINT: fast, connections are ended; SIGQUIT: at once, as in a crash; SIGKILL."""
+        assert self.process is not None
+        own = self.processes()
+        self.process.send_signal(how)
+        self.process.wait(60)
+        wait_for("its processes are gone", lambda: not any(map(_runs, own)), 30)
+
+    def processes(self) -> list[int]:
+        """The server's own process and those of its connections."""
+        assert self.process is not None
+        found = [self.process.pid]
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # gone meanwhile
+                if int(stat.read_text().rpartition(")")[2].split()[1]) == self.process.pid:
+                    found.append(int(stat.parent.name))
+        return found
+
+    @staticmethod
+    def signal(processes: Sequence[int], number: signal.Signals) -> None:
+        """Signal processes; one that ended by itself is no error."""
+        for pid in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def answers(self) -> bool:
+        assert self.process is not None
         assert self.process.poll() is None, (self.folder / "log").read_text(errors="replace")
         try:
             self.run("SELECT 1")
@@ -111,21 +145,17 @@ def running_server() -> Iterator[Server]:
             "autovacuum": "off", "deadlock_timeout": "200ms",
         }  # fmt: skip
         given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [*as_user, programs / "postgres", "-D", data, *given], stdout=log, stderr=log
-            )
-        server = Server(folder, process, port)
+        command = [*as_user, str(programs / "postgres"), "-D", str(data), *given]
+        server = Server(folder, command, port)
         try:
-            wait_for("PostgreSQL answers", server.answers, 30)
+            server.start()
             server.run(f"CREATE DATABASE {LEDGER}")
             database = Database(server.url)
             database.upgrade()
             database.dispose()
             yield server
         finally:
-            process.send_signal(signal.SIGINT)  # a fast shutdown: connections are ended
-            process.wait(20)
+            server.stop(signal.SIGINT)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -138,6 +168,14 @@ def _certify(folder: Path, as_user: list[str]) -> None:
          "-keyout", folder / "server.key", "-out", folder / "server.crt"],
         check=True, stderr=subprocess.DEVNULL, timeout=60,
     )  # fmt: skip
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process runs; one that is dead and not waited for does not."""
+    try:
+        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
 
 
 def _programs() -> Path:

@@ -11,7 +11,10 @@ import threading
 import pytest
 
 from service import notify
-from service.role import Heart
+from service.errors import LedgerUnavailable
+from service.ledger import reading
+from service.role import Heart, Patience
+from tests.away import away
 
 
 @pytest.fixture
@@ -108,3 +111,44 @@ def test_the_supervisor_hears_who_speaks():
         assert listener.notices() == []
     finally:
         listener.close()
+
+
+def test_a_heart_that_waits_for_the_ledger_is_alive_and_says_so(database, manager):
+    now = [100.0]
+    heart = Heart(database, "score", clock=lambda: now[0])
+    heart.ready("ct")
+    heard(manager)
+    with away(database):
+        for _ in range(2):
+            now[0] += Heart.INTERVAL_S
+            heart.beat()
+        assert heard(manager) == [["WATCHDOG=1", "STATUS=waits for the ledger"], ["WATCHDOG=1"]]
+        heart.stop()
+    now[0] += Heart.INTERVAL_S
+    heart.beat()
+    assert heard(manager) == [["WATCHDOG=1", "STATUS=ct"]]
+
+
+def test_a_process_that_starts_while_the_ledger_is_away_is_seen_later(database):
+    with away(database):
+        heart = Heart(database, "score", clock=lambda: 100.0)
+    heart.ready("ct")
+    with database.read() as connection:
+        (seen,) = reading.roles(connection, 100.0)
+    assert (seen.role, seen.started_at, seen.ready) == ("score", 100.0, True)
+
+
+def test_patience_ends_where_the_process_is_told_to():
+    asked = []
+
+    def step():
+        asked.append("step")
+        raise LedgerUnavailable("away")
+
+    def pause(seconds):
+        asked.append(seconds)
+        return len(asked) > 3
+
+    with pytest.raises(LedgerUnavailable):
+        Patience(pause)(step)
+    assert asked == ["step", 2.0, "step", 2.0]

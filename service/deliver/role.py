@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 
 from service import notify
 from service.config import Settings
 from service.deliver import folder, store_scu
-from service.errors import PacsRefused, RetryableError
+from service.errors import LedgerUnavailable, PacsRefused, RetryableError
 from service.ledger import outbox
 from service.ledger.database import Database
 from service.ledger.outbox import Parcel
 from service.ledger.wake import Waiter, Wake
 from service.log import line
 from service.reload import Reread, reread
-from service.role import Heart, Orders, wall_clock
+from service.role import Heart, Orders, Patiently, at_once, at_start, patience, wall_clock
 
 log = logging.getLogger("iqgate.deliver")
 
@@ -25,47 +26,59 @@ POLL_UNHEARD_S = 0.5
 
 def run(settings: Settings, source: Reread) -> None:
     """Deliver until SIGTERM. Nothing of it changes without a restart; SIGHUP says what would."""
-    database = Database(settings.database_url)
+    database = at_start(lambda: Database(settings.database_url))
     wake = Wake(settings.database_url)
     waiter = Waiter(wake, "deliver")
     orders = Orders(wake=waiter.interrupt)
     heart = Heart(database, "deliver", clock=wall_clock)
     heart.ready(", ".join(settings.destinations))
     log.info(line("delivering", destinations=",".join(settings.destinations)))
-    courier = Courier(settings, database, wall_clock)
-    while not orders.stopping:
-        heart.beat()
-        if orders.reload():
-            notify.reloading()
-            reread(settings, source)
-            heart.reloaded()
-        if courier.step():
-            wake.role("watch")
-            continue
-        due_at = outbox.next_attempt_at(database, settings.destinations)
-        idle = POLL_S if waiter.heard else POLL_UNHEARD_S
-        waiter.wait(idle if due_at is None else max(0.0, min(idle, due_at - wall_clock())))
+    patiently = patience(heart, orders)
+    courier = Courier(settings, database, wall_clock, patiently)
+    # told to end while the ledger is away: a parcel in hand is brought again, as what it is
+    with contextlib.suppress(LedgerUnavailable):
+        while not orders.stopping:
+            heart.beat()
+            if orders.reload():
+                notify.reloading()
+                reread(settings, source)
+                heart.reloaded()
+            if courier.step():
+                wake.role("watch")
+                continue
+            due_at = patiently(lambda: outbox.next_attempt_at(database, settings.destinations))
+            idle = POLL_S if waiter.heard else POLL_UNHEARD_S
+            waiter.wait(idle if due_at is None else max(0.0, min(idle, due_at - wall_clock())))
     heart.stop()
     database.dispose()
 
 
 class Courier:
-    """Takes one parcel at a time and says what became of it."""
+    """Takes one parcel at a time and says what became of it, once the ledger can be told."""
 
-    def __init__(self, settings: Settings, database: Database, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        clock: Callable[[], float],
+        patiently: Patiently = at_once,
+    ) -> None:
         self.settings = settings
         self.database = database
         self.clock = clock
+        self._patiently = patiently
         self._peers = {peer.name: peer for peer in settings.report_peers}
 
     def step(self) -> bool:
         """Attempt one delivery; False when none is due."""
         deliver = self.settings.deliver
-        parcel = outbox.claim(
-            self.database,
-            self.settings.destinations,
-            lease_s=max(deliver.lease_s, 3 * deliver.timeout_s),
-            now=self.clock(),
+        parcel = self._patiently(
+            lambda: outbox.claim(
+                self.database,
+                self.settings.destinations,
+                lease_s=max(deliver.lease_s, 3 * deliver.timeout_s),
+                now=self.clock(),
+            )
         )
         if parcel is None:
             return False
@@ -77,7 +90,8 @@ class Courier:
             too_old = self.clock() - parcel.created_at >= deliver.give_up_after_s
             self._failed(parcel, str(error), "unavailable", too_old)
         else:
-            outbox.delivered(self.database, parcel, self.clock())
+            at = self.clock()
+            self._patiently(lambda: outbox.delivered(self.database, parcel, at))
             log.info(
                 line(
                     "report-delivered",
@@ -112,13 +126,12 @@ class Courier:
                 retry_in_s=None if give_up else wait_s,
             )
         )
+        next_at = self.clock() + wait_s
         if give_up:
-            outbox.died(self.database, parcel, error)
+            self._patiently(lambda: outbox.died(self.database, parcel, error))
         else:
-            outbox.postponed(
-                self.database,
-                parcel,
-                error,
-                outcome=outcome,
-                next_attempt_at=self.clock() + wait_s,
+            self._patiently(
+                lambda: outbox.postponed(
+                    self.database, parcel, error, outcome=outcome, next_attempt_at=next_at
+                )
             )

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.config import Settings
-from service.errors import IqgateError
-from service.keep.retention import retain
+from service.errors import IqgateError, LedgerUnavailable
+from service.keep.retention import DAY_S, retain
 from service.keep.sweep import Sweep
-from service.ledger import jobs, overdue, scanner_days
+from service.ledger import announcing, jobs, overdue, scanner_days
 from service.ledger.database import Database
 from service.ledger.wake import Wake
 from service.log import line
+from service.role import Patiently, at_once
 from service.spool.face import Spool
 from service.spool.opening import open_spool
 
@@ -25,7 +26,8 @@ COUNTED_AGAIN_S = 3600.0
 
 @dataclass(frozen=True)
 class Keeping:
-    """What jobs work on. `goes_on`: asked between two steps, whether to take another one."""
+    """What jobs work on. `goes_on`: asked between two steps, whether to take another one;
+    `patiently`: waits for the ledger where it is away."""
 
     settings: Settings
     database: Database
@@ -33,6 +35,7 @@ class Keeping:
     process: str
     clock: Callable[[], float]
     goes_on: Callable[[], bool] = lambda: True
+    patiently: Patiently = at_once
 
     @property
     def files(self) -> Spool:
@@ -75,6 +78,19 @@ def count_days(one: Keeping) -> str:
     return f"{len(days)} days counted, {series} series"
 
 
+def forget_announcements(one: Keeping) -> str:
+    """Announcements that are old tell nothing any more: what they announced has come, or never
+    will."""
+    before = one.clock() - one.settings.keep.announcements_days * DAY_S
+    forgotten = 0
+    while one.goes_on():
+        removed = announcing.forget(one.database, before)
+        forgotten += removed
+        if removed < announcing.FORGOTTEN_AT_ONCE:
+            break
+    return f"{forgotten} announcements removed"
+
+
 def remove_images(one: Keeping) -> str:
     """Images that are due go."""
     keep = one.settings.keep
@@ -106,6 +122,7 @@ JOBS: dict[str, Callable[[Keeping], str]] = {
     "leases": rescue_leases,
     "series": end_series,
     "statistics": count_days,
+    "announcements": forget_announcements,
     "retention": remove_images,
     "sweep": sweep,
 }
@@ -113,17 +130,35 @@ JOBS: dict[str, Callable[[Keeping], str]] = {
 
 
 def run(one: Keeping, name: str) -> bool:
-    """Run a job and put down how it went; whether it went well."""
-    began = one.clock()
-    jobs.begin(one.database, name, one.process, began)
+    """Run a job and put down how it went; whether it went well. One that the ledger fails runs
+    again when it is back, unless the process is told to end meanwhile."""
     try:
-        detail, failed = JOBS[name](one), False
+        return _run(one, name)
+    except LedgerUnavailable:
+        log.warning(line("job-given-up", job=name, why="the ledger is away"))
+        return False
+
+
+def _run(one: Keeping, name: str) -> bool:
+    began = one.clock()
+    one.patiently(lambda: jobs.begin(one.database, name, one.process, began))
+    try:
+        detail, failed = one.patiently(lambda: JOBS[name](one)), False
+    except LedgerUnavailable:
+        raise
     except Exception as error:  # whatever it is, the other jobs go on, and metrics tell
-        log.exception(line("job-failed", job=name))
         told = isinstance(error, (IqgateError, OSError))
         detail, failed = str(error) if told else type(error).__name__, True
+        log.error(line("job-failed", job=name, why=detail), exc_info=not told)
     ended = one.clock()
-    jobs.end(
-        one.database, name, failed=failed, detail=detail, seconds=max(0.0, ended - began), now=ended
+    one.patiently(
+        lambda: jobs.end(
+            one.database,
+            name,
+            failed=failed,
+            detail=detail,
+            seconds=max(0.0, ended - began),
+            now=ended,
+        )
     )
     return not failed

@@ -6,6 +6,7 @@ take it over when its holder ends or dies.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from service import notify
 from service.config import Settings
+from service.errors import LedgerUnavailable
 from service.keep.jobs import JOBS, Keeping
 from service.keep.jobs import run as run_job
 from service.ledger import jobs
@@ -25,7 +27,15 @@ from service.ledger.database import Database
 from service.ledger.wake import Wake
 from service.log import line
 from service.reload import Reread, reread
-from service.role import Heart, Orders, process_name, wall_clock
+from service.role import (
+    Heart,
+    Orders,
+    Patience,
+    at_start,
+    patience,
+    process_name,
+    wall_clock,
+)
 
 log = logging.getLogger("iqgate.keep")
 
@@ -40,21 +50,24 @@ _WORKS_ON = {"retention": "files", "sweep": "files"}
 def run(settings: Settings, source: Reread) -> None:
     """Keep house until SIGTERM. Nothing of it changes without a restart; SIGHUP says what would."""
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    database = Database(settings.database_url)
+    database = at_start(lambda: Database(settings.database_url))
     wake = Wake(settings.database_url)
     orders = Orders()
     heart = Heart(database, "keep", clock=wall_clock)
     keeper = Keeper(settings, database, wake, process_name(), wall_clock)
+    patiently = patience(heart, orders)
     try:
         while not orders.stopping:
-            if keeper.turn():
-                heart.ready(keeper.standing())
+            if patiently(keeper.turn):
+                heart.ready(patiently(keeper.standing))
             heart.beat()
             orders.wait(min(Heart.INTERVAL_S, settings.keep.lease_s / RENEWALS))
             if orders.reload():
                 notify.reloading()
                 reread(settings, source)
                 heart.reloaded()
+    except LedgerUnavailable:
+        log.warning(line("lease-not-released", lease=LEASE, why="the ledger is away"))
     finally:
         keeper.stop()
     heart.stop()
@@ -95,11 +108,11 @@ class Keeper:
         )
         if held == self._held:
             return False
-        self._held = held
         if held:
             self._start()
         else:
             self._end(wait=False)
+        self._held = held
         log.info(line("keeping" if held else "standing-by", process=self._process))
         return True
 
@@ -113,7 +126,8 @@ class Keeper:
         self._end(wait=True)
         if self._held:
             self._held = None
-            jobs.release(self._database, LEASE, self._token, self._clock())
+            with contextlib.suppress(LedgerUnavailable):  # it ends by itself
+                jobs.release(self._database, LEASE, self._token, self._clock())
 
     def _start(self) -> None:
         """Every job when it is due next, counted from its last run, whoever that was."""
@@ -125,6 +139,7 @@ class Keeper:
             self._process,
             self._clock,
             lambda: not ended.is_set(),
+            Patience(ended.wait),
         )
         with self._database.read() as connection:
             began = {one.name: one.started_at for one in jobs.readings(connection)}

@@ -30,6 +30,9 @@ from service.ledger.database import Database, retried
 from service.ledger.hint_tables import AnnouncedSeriesRow, AnnouncementRow
 from service.ledger.tables import ObjectRow, SeriesRow, SeriesState, StudyRow
 
+FORGOTTEN_AT_ONCE = 500
+"""Announcements removed in one transaction."""
+
 
 class StepState(StrEnum):
     """Performed Procedure Step Status (0040,0252), PS3.3 C.4.14."""
@@ -127,6 +130,26 @@ def amend(
             connection.rollback()  # it stays what it was
             return Recorded.EMPTY, False
         return Recorded.CHANGED, ended and _ended(connection, announcement_id, settle_s, now)
+
+
+@retried
+def forget(database: Database, before: float, most: int = FORGOTTEN_AT_ONCE) -> int:
+    """Remove announcements that ended, or began and never ended, before then; how many of up to
+    `most`. One that is being changed at this moment is left to the next time."""
+    with database.write() as connection:
+        old = list(
+            connection.execute(
+                select(AnnouncementRow.id)
+                .where(func.coalesce(AnnouncementRow.ended_at, AnnouncementRow.created_at) < before)
+                .order_by(AnnouncementRow.id)
+                .limit(most)
+                .with_for_update(skip_locked=True)
+            ).scalars()
+        )
+        listed = AnnouncedSeriesRow.announcement_id.in_(old)
+        connection.execute(delete(AnnouncedSeriesRow).where(listed))
+        connection.execute(delete(AnnouncementRow).where(AnnouncementRow.id.in_(old)))
+        return len(old)
 
 
 def arrived(connection: Connection, series_ids: Iterable[int], settle_s: float, now: float) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, exists, func, insert, or_, select, update
 
 from service.companion import Companion, Fusing
 from service.judge.evidence import Assessment, SeriesFacts, SliceScore
@@ -119,21 +119,40 @@ def snapshot(database: Database, series_id: int) -> SeriesSnapshot:
 
 @retried
 def keep_provisional(
-    database: Database, series_id: int, assessment: Assessment, waited_s: float | None, now: float
-) -> None:
-    """Store the verdict so far, for pages to show while slices still arrive.
+    database: Database, seen: SeriesSnapshot, assessment: Assessment, now: float
+) -> bool:
+    """Store the verdict so far, for pages to show while slices still arrive; the time since the
+    newest slice is counted where the verdict includes it.
 
-    waited_s: from the series' newest slice, where the verdict includes it, to be counted.
+    False, and nothing is written, where the series is closed, or where another worker has stored a
+    verdict that rests on more: on a later generation, or on more slices of the same.
     """
+    generation, slices = SeriesRow.provisional_generation, SeriesRow.provisional_slices
+    facts = (seen.generation, len(seen.slices))
     with database.write() as connection:
-        connection.execute(
+        stored = connection.execute(
             update(SeriesRow)
-            .where(SeriesRow.id == series_id, SeriesRow.state == SeriesState.OPEN)
-            .values(provisional=json_text.dump(assessment), provisional_at=now)
-        )
-        if waited_s is not None:
+            .where(
+                SeriesRow.id == seen.series_id,
+                SeriesRow.state == SeriesState.OPEN,
+                or_(
+                    generation.is_(None),
+                    generation < facts[0],
+                    and_(generation == facts[0], slices <= facts[1]),
+                ),
+            )
+            .values(
+                provisional=json_text.dump(assessment),
+                provisional_at=now,
+                provisional_generation=facts[0],
+                provisional_slices=facts[1],
+            )
+        ).rowcount
+        if stored and not seen.pending:
+            waited_s = max(0.0, now - seen.last_object_at)
             with tally.counting(connection) as counts:
                 counts.observe("verdict_seconds", waited_s, "provisional")
+        return bool(stored)
 
 
 @retried
@@ -167,7 +186,13 @@ def close(
         connection.execute(
             update(SeriesRow)
             .where(SeriesRow.id == seen.series_id)
-            .values(state=SeriesState.CLOSED, provisional=None, provisional_at=None)
+            .values(
+                state=SeriesState.CLOSED,
+                provisional=None,
+                provisional_at=None,
+                provisional_generation=None,
+                provisional_slices=None,
+            )
         )
         connection.execute(
             update(AssessmentRow)

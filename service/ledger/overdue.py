@@ -99,15 +99,27 @@ def begin_anew(database: Database, quiet_s: float, now: float) -> None:
     with database.write() as connection:
         connection.execute(delete(RoleRow))
         connection.execute(delete(LeaseRow))
-        connection.execute(
-            update(SeriesRow)
-            .where(SeriesRow.state == SeriesState.OPEN)
-            .values(closes_at=now + quiet_s)
-        )
+        _wait_anew(connection, now + quiet_s)
         for row in (FrameRow, OutboxRow):
             connection.execute(
                 update(row).where(row.lease_expires_at.is_not(None)).values(lease_expires_at=now)
             )
+
+
+@retried
+def quiet_anew(database: Database, quiet_s: float, now: float) -> int:
+    """The ledger was away, and senders could not send: no open series is taken to be quiet before
+    its quiet period has passed once more. How many were."""
+    with database.write() as connection:
+        return _wait_anew(connection, now + quiet_s)
+
+
+def _wait_anew(connection: Connection, until: float) -> int:
+    return connection.execute(
+        update(SeriesRow)
+        .where(SeriesRow.state == SeriesState.OPEN, SeriesRow.closes_at < until)
+        .values(closes_at=until)
+    ).rowcount
 
 
 def _opened_at(connection: Connection, series_id: int, first_object_at: float) -> float:

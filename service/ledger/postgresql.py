@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import URL, make_url
@@ -14,9 +15,21 @@ from sqlalchemy.exc import ArgumentError
 
 from service.errors import ConfigError
 
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a transaction waits for others that hold what it wants, and for the server: one that
+    is silent for `answer_s` is taken to be gone."""
+
+    lock_s: float
+    answer_s: float
+
+
+PATIENT = Patience(lock_s=30, answer_s=90)
+PROMPT = Patience(lock_s=10, answer_s=15)
+"""For what people or peers wait for."""
+
 SESSION = {
-    # whoever waits longer fails and tries again, as a writer of SQLite does
-    "lock_timeout": "30s",
     # a host that hangs or drops off the network must not hold its locks
     "idle_in_transaction_session_timeout": "60s",
     "tcp_keepalives_idle": "20",
@@ -24,8 +37,6 @@ SESSION = {
     "tcp_keepalives_count": "4",
 }
 CONNECT_S = 10
-ANSWER_S = 90
-"""A server that is silent for longer is taken to be gone: longer than any lock is waited for."""
 DRIVER = "postgresql+pg8000"
 
 
@@ -33,7 +44,7 @@ def is_postgresql(url: str) -> bool:
     return url.startswith(("postgresql:", "postgresql+", "postgres:"))
 
 
-def parse(url: str) -> tuple[URL, dict[str, Any]]:
+def parse(url: str, patience: Patience = PATIENT) -> tuple[URL, dict[str, Any]]:
     """The URL for SQLAlchemy, and what pg8000 is given besides.
 
     `sslmode` in the query is `disable`, `prefer` (the default), `require` or `verify-full`; the
@@ -52,8 +63,8 @@ def parse(url: str) -> tuple[URL, dict[str, Any]]:
     more: dict[str, Any] = {
         "ssl_context": _encryption(mode, authorities),
         "application_name": "iqgate",
-        "timeout": ANSWER_S,
-        "startup_params": SESSION,
+        "timeout": patience.answer_s,
+        "startup_params": {"lock_timeout": f"{patience.lock_s:g}s", **SESSION},
     }
     return parsed.set(drivername=DRIVER, query=query), more
 
@@ -72,7 +83,7 @@ def open_socket(url: str) -> socket.socket:
         except OSError:
             made.close()
             raise
-    made.settimeout(ANSWER_S)
+    made.settimeout(PATIENT.answer_s)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return made
 
@@ -121,8 +132,14 @@ def sqlstate(error: BaseException | None) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What the server said, or the driver where it said nothing."""
-    return _told(error).get("M", "") or str(error)
+    """What the server said; where it said nothing the driver, and the system that failed it."""
+    return _told(error).get("M", "") or _unanswered(error)
+
+
+def _unanswered(error: BaseException) -> str:
+    said, cause = str(error), error.__cause__ or error.__context__
+    system = cause.strerror or str(cause) if isinstance(cause, OSError) else ""
+    return f"{said} ({system})" if system else said
 
 
 def _told(error: BaseException | None) -> dict[str, str]:

@@ -90,10 +90,10 @@ def record_objects(
 
 
 @retried
-def record_refusal(database: Database, status: int) -> None:
-    """Count an object refused before it was stored, by C-STORE status."""
+def record_refusal(database: Database, status: int, times: int = 1) -> None:
+    """Count objects refused before they were stored, by C-STORE status."""
     with database.write() as connection:
-        tally.count(connection, "refused", f"0x{status:04X}")
+        tally.count(connection, "refused", f"0x{status:04X}", by=times)
 
 
 @retried

@@ -28,13 +28,29 @@ def enter(database: Database, process: str, role: str, now: float) -> None:
         )
 
 
-def see(database: Database, process: str, *, ready: bool, detail: str, now: float) -> None:
+def see(
+    database: Database,
+    process: str,
+    role: str,
+    *,
+    started_at: float,
+    ready: bool,
+    detail: str,
+    now: float,
+) -> None:
+    """A role process lives. Its row is written anew where another cleared it away, which takes a
+    ledger that was away for long for a process that was."""
+    standing = {"seen_at": now, "ready": ready, "detail": detail}
     with database.write() as connection:
-        connection.execute(
-            update(RoleRow)
-            .where(RoleRow.process == process)
-            .values(seen_at=now, ready=ready, detail=detail)
+        seen = connection.execute(
+            update(RoleRow).where(RoleRow.process == process).values(**standing)
         )
+        if not seen.rowcount:
+            connection.execute(
+                insert(RoleRow).values(
+                    process=process, role=role, started_at=started_at, **standing
+                )
+            )
 
 
 def leave(database: Database, process: str) -> None:

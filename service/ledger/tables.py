@@ -145,6 +145,10 @@ class SeriesRow(Base):
     provisional: Mapped[str | None] = mapped_column(Text)
     """The provisional `Assessment` as JSON while slices still arrive."""
     provisional_at: Mapped[float | None]
+    provisional_generation: Mapped[int | None]
+    provisional_slices: Mapped[int | None]
+    """What the provisional verdict rests on: the series' generation, and how many slices were done
+    with then."""
     companion_id: Mapped[int | None] = mapped_column(ForeignKey("series.id"), index=True)
     """PET: the CT series it is fused with."""
     companion_generation: Mapped[int | None]

@@ -31,7 +31,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from sqlalchemy.exc import DBAPIError
 
 from service import header
-from service.errors import UnreadableObject
+from service.errors import LedgerUnavailable, UnreadableObject
 from service.ledger import announcing
 from service.ledger.announcing import AnnouncedSeries, Recorded, StepState
 from service.ledger.database import Database
@@ -173,6 +173,8 @@ class Announcements:
         try:
             try:
                 hastened = step()
+            except LedgerUnavailable as error:
+                raise Refusal(RESOURCE_LIMITATION, "the ledger is away") from error
             except DBAPIError as error:
                 log.exception(line("ledger-failed"))
                 raise Refusal(RESOURCE_LIMITATION, "the ledger cannot be written") from error

@@ -2,7 +2,8 @@
 
 Whoever finds nobody committing commits everything that waits, his own object included; all others
 wait for their outcome. So a single sender pays for no hand-over and never waits for company, and
-many senders share one commit's flush of the disk.
+many senders share one commit's flush of the disk. Where the ledger is away, all that wait are told
+so at once, and none finds it out anew.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 from sqlalchemy.exc import DBAPIError
 
 from service.config import Complete
+from service.errors import LedgerUnavailable
 from service.ledger import reception
-from service.ledger.database import Database, out_of_service
+from service.ledger.database import Database
 from service.ledger.reception import Arrival, Outcome
 
 
@@ -35,7 +37,8 @@ class Committer:
         self._committing = False
 
     def record(self, arrival: Arrival) -> Outcome:
-        """Return once the object's rows are durable. Raises DBAPIError where they are not."""
+        """Return once the object's rows are durable. Raises LedgerUnavailable or DBAPIError
+        where they are not, or may not be."""
         own = _Waiting(arrival)
         with self._changed:
             self._waiting.append(own)
@@ -61,12 +64,15 @@ class Committer:
         try:
             outcomes = self._record([one.arrival for one in group])
         except DBAPIError as error:
-            # a locked, full or lost database refuses all; anything else is one object's doing
-            if len(group) > 1 and not out_of_service(error):
+            if len(group) > 1:  # one object's doing
                 for one in group:
                     self._commit([one])
                 return
-            for one in group:
+            group[0].result = error
+        except LedgerUnavailable as error:
+            with self._changed:
+                late, self._waiting = self._waiting, []
+            for one in (*group, *late):
                 one.result = error
         except BaseException as error:
             for one in group:

@@ -8,18 +8,19 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-
-from sqlalchemy.exc import SQLAlchemyError
+from contextlib import suppress
 
 from service import notify
 from service.config import Settings
+from service.errors import LedgerUnavailable
 from service.ledger.database import Database
 from service.ledger.lost import end_lost_associations
+from service.ledger.postgresql import PROMPT
 from service.ledger.wake import Wake
 from service.log import line
 from service.receive import scp
 from service.reload import Reread, reread
-from service.role import Heart, Orders, process_name, wall_clock
+from service.role import Heart, Orders, at_start, process_name, wall_clock
 from service.spool.face import Spool
 from service.spool.opening import open_spool
 
@@ -35,12 +36,16 @@ DRAIN_S = 12.0
 def run(settings: Settings, source: Reread) -> None:
     """Serve C-STORE and C-ECHO until SIGTERM; on SIGHUP read anew who may send. Raises
     PortUnavailable."""
-    database = Database(settings.database_url)
+    database = at_start(lambda: Database(settings.database_url, PROMPT))
     spool = open_spool(settings)
     spool.prepare()
     receiver = process_name()
     heart = Heart(database, "receive", clock=wall_clock)
-    _clear_after_the_dead(database, spool, runs=lambda name: name != receiver and _runs(name))
+    at_start(
+        lambda: _clear_after_the_dead(
+            database, spool, runs=lambda name: name != receiver and _runs(name)
+        )
+    )
     orders = Orders()
     reception_ = scp.Reception(
         settings, database, spool, Wake(settings.database_url), receiver, wall_clock
@@ -62,15 +67,19 @@ def run(settings: Settings, source: Reread) -> None:
             scp.admit(server, reception_, settings)
             heart.reloaded()
         heart.beat()
-        if wall_clock() >= round_at:
-            round_at = wall_clock() + ROUND_S
-            try:
+        try:
+            reception_.arrears.settle()
+            if wall_clock() >= round_at:
+                round_at = wall_clock() + ROUND_S
                 _clear_after_the_dead(database, spool, runs=_runs)
-            except SQLAlchemyError as error:
-                log.warning(line("ledger-failed", error=type(error).__name__))
+        except LedgerUnavailable:
+            # back again, other receivers need a moment to be seen before they are taken for dead
+            round_at = wall_clock() + ROUND_S
     server.shutdown()
     cut_off = reception_.drain.end(lambda: server.active_associations, DRAIN_S)
     log.info(line("receiver-ended", cut_off=cut_off))
+    with suppress(LedgerUnavailable):  # associations of a receiver that is gone are ended as lost
+        reception_.arrears.settle()
     heart.stop()
     database.dispose()
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from typing import Any, cast
@@ -36,7 +37,7 @@ from sqlalchemy.exc import DBAPIError
 
 from service import header
 from service.config import Settings
-from service.errors import ObjectTooLarge, UnreadableObject
+from service.errors import LedgerUnavailable, ObjectTooLarge, UnreadableObject
 from service.ledger import labels, reception
 from service.ledger.database import Database
 from service.ledger.reception import Arrival, Outcome, ReceivedObject
@@ -44,6 +45,7 @@ from service.ledger.wake import Wake
 from service.log import line
 from service.receive import announcements, rejection
 from service.receive.announcements import Announcements
+from service.receive.arrears import Arrears
 from service.receive.committer import Committer
 from service.receive.drain import Drain
 from service.receive.origin import Origins
@@ -89,6 +91,7 @@ class Reception:
         self.origins = Origins()
         self.committer = Committer(database, settings.complete)
         self.drain = Drain()
+        self.arrears = Arrears(database)
         self.wake = wake
         self.receiver = receiver
         self.clock = clock
@@ -197,6 +200,8 @@ def handle_store(event: evt.Event, reception_: Reception) -> Dataset | int:
     except OSError as error:
         log.exception(line("spool-failed", spool=reception_.spool.name))
         status, comment = OUT_OF_RESOURCES, f"the spool cannot be written: {error.strerror}"
+    except LedgerUnavailable:
+        status, comment = OUT_OF_RESOURCES, "the ledger is away"
     except DBAPIError:
         log.exception(line("ledger-failed"))
         status, comment = OUT_OF_RESOURCES, "the ledger cannot be written"
@@ -209,7 +214,7 @@ def handle_store(event: evt.Event, reception_: Reception) -> Dataset | int:
                 reason=comment,
             )
         )
-        _count_refusal(reception_, status)
+        reception_.arrears.refused(status)
     if not comment:
         return status
     answer = Dataset()
@@ -258,7 +263,7 @@ def _store(event: evt.Event, dataset: bytes, reception_: Reception) -> tuple[int
         set_aside=set_aside,
     )
     outcome = reception_.committer.record(
-        Arrival(received, cast(Any, event.assoc).ledger_id, reception_.clock())
+        Arrival(received, _begin(event.assoc, reception_), reception_.clock())
     )
     if outcome is not Outcome.REPEATED:
         reception_.wake.role("score")
@@ -292,13 +297,6 @@ def _reject(event: evt.Event, dataset: bytes, syntax: str, reception_: Reception
         reception_.wake.role("conclude")
 
 
-def _count_refusal(reception_: Reception, status: int) -> None:
-    try:
-        reception.record_refusal(reception_.database, status)
-    except DBAPIError:
-        log.exception(line("ledger-failed"))
-
-
 def _on_established(event: evt.Event, reception_: Reception) -> None:
     """Record the association before it can carry anything, unless it is for no objects."""
     association: Any = event.assoc
@@ -306,18 +304,27 @@ def _on_established(event: evt.Event, reception_: Reception) -> None:
     carries_none = (Verification, *announcements.SOP_CLASSES)
     if all(one.abstract_syntax in carries_none for one in association.accepted_contexts):
         return
-    association_id = reception.start_association(
-        reception_.database,
-        calling_ae_title=association.requestor.ae_title.strip(),
-        address=association.requestor.address,
-        receiver=reception_.receiver,
-        now=reception_.clock(),
-    )
-    with reception_.ending:
-        association.ledger_id = association_id
-        end = getattr(association, "how_it_ended", None)
-    if end is not None:  # by a peer faster than the ledger
-        _record_end(association, reception_, end)
+    with suppress(LedgerUnavailable):  # it is recorded with its first object, or that is refused
+        _begin(association, reception_)
+
+
+def _begin(association: Any, reception_: Reception) -> int:
+    """The association's id in the ledger, where it is recorded unless it was. Raises
+    LedgerUnavailable."""
+    if association.ledger_id is None:
+        association_id = reception.start_association(
+            reception_.database,
+            calling_ae_title=association.requestor.ae_title.strip(),
+            address=association.requestor.address,
+            receiver=reception_.receiver,
+            now=reception_.clock(),
+        )
+        with reception_.ending:
+            association.ledger_id = association_id
+            end = getattr(association, "how_it_ended", None)
+        if end is not None:  # by a peer faster than the ledger
+            _record_end(association, reception_, end)
+    return int(association.ledger_id)
 
 
 def _on_release_request(event: evt.Event) -> None:
@@ -346,12 +353,13 @@ def _on_end(event: evt.Event, reception_: Reception, end: str) -> None:
 def _record_end(association: Any, reception_: Reception, end: str) -> None:
     sender = reception_.settings.receive.senders.get(association.requestor.ae_title.strip())
     whole_series = sender is not None and sender.whole_series_on_one_association
-    hastened = reception.end_association(
-        reception_.database,
-        association.ledger_id,
-        end,
-        settle_s=reception_.settings.complete.settle_s if whole_series else None,
-        now=reception_.clock(),
-    )
-    if hastened:
-        reception_.wake.role("score")
+    settle_s = reception_.settings.complete.settle_s if whole_series else None
+    association_id, at = association.ledger_id, reception_.clock()
+
+    def record() -> None:
+        if reception.end_association(
+            reception_.database, association_id, end, settle_s=settle_s, now=at
+        ):
+            reception_.wake.role("score")
+
+    reception_.arrears.ended(record)

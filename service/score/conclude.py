@@ -70,9 +70,7 @@ class Concluder:
         """Judge what has been scored so far, and store it for the pages."""
         seen = closing.snapshot(self.database, series_id)
         assessment = self.assess(seen)
-        now = clock()
-        waited_s = None if seen.pending else max(0.0, now - seen.last_object_at)
-        closing.keep_provisional(self.database, series_id, assessment, waited_s, now)
+        closing.keep_provisional(self.database, seen, assessment, clock())
         return assessment
 
     def conclude(self, series_id: int, now: float) -> bool:

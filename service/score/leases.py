@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from service.errors import LeaseLost
+from service.errors import LeaseLost, LedgerUnavailable
 from service.ledger import scoring
 from service.ledger.database import Database
-from service.log import line
-
-log = logging.getLogger("iqgate.score")
 
 
 class Leases:
@@ -50,5 +44,5 @@ class Leases:
                     scoring.extend(self._database, token, lease_s=self._lease_s, now=self._clock())
                 except LeaseLost:
                     self.release(token)  # storing the results will find out
-                except SQLAlchemyError as error:
-                    log.warning(line("lease-not-renewed", error=type(error).__name__))
+                except LedgerUnavailable:
+                    continue  # so nobody else can take it over, either

@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Set
 
+from service.errors import LedgerUnavailable
 from service.ledger.wake import Wake
 from service.log import line
+from service.role import RETRY_S
 from service.score.conclude import Concluder
 
 log = logging.getLogger("iqgate.score")
@@ -60,6 +62,9 @@ class Provisional:
             began = time.monotonic()
             try:
                 self._concluder.provisional(series_id, self._clock)
+            except LedgerUnavailable:
+                with self._changed:
+                    self._due.setdefault(series_id, time.monotonic() + RETRY_S)
             except Exception:
                 log.exception(line("provisional-failed", series=series_id))
             now = time.monotonic()

@@ -6,18 +6,16 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from service import notify
 from service.config import Settings
-from service.errors import ConfigError, StartupCalledOff
+from service.errors import ConfigError, LedgerUnavailable, StartupCalledOff
 from service.judge.policy import Policy, parse_policy
-from service.ledger import closing
+from service.ledger import closing, overdue
 from service.ledger.database import Database
 from service.ledger.wake import Waiter, Wake
 from service.log import line
 from service.reload import Reread, reread
-from service.role import Heart, Orders, wall_clock
+from service.role import RETRY_S, Heart, Orders, at_start, patience, wall_clock
 from service.score.conclude import Concluder
 from service.score.engines.choice import described
 from service.score.pair import Pairer, fusing_of
@@ -31,7 +29,6 @@ log = logging.getLogger("iqgate.score")
 
 POLL_S = 2.0
 POLL_UNHEARD_S = 0.2
-RETRY_S = 5.0
 
 
 def load_policy(settings: Settings) -> Policy:
@@ -60,7 +57,7 @@ def run(settings: Settings, source: Reread) -> None:
     """Score until SIGTERM; on SIGHUP judge by the policy as it stands then. Raises ConfigError when
     a bundle or the policy cannot be used, EngineFailed when its device is lost."""
     give_way(settings.score.niceness)
-    database = Database(settings.database_url)
+    database = at_start(lambda: Database(settings.database_url))
     wake = Wake(settings.database_url)
     frames_wait, series_wait = Waiter(wake, "score"), Waiter(wake, "conclude")
     orders = Orders(wake=frames_wait.interrupt)
@@ -86,7 +83,16 @@ def run(settings: Settings, source: Reread) -> None:
     )
     concluding.start()
     with Provisional(concluder, wake, wall_clock) as provisional:
-        worker = Worker(settings, database, scorer, fusing, provisional, wake, wall_clock)
+        worker = Worker(
+            settings,
+            database,
+            scorer,
+            fusing,
+            provisional,
+            wake,
+            wall_clock,
+            patience(heart, orders),
+        )
         try:
             while not orders.stopping:
                 heart.beat()
@@ -95,14 +101,11 @@ def run(settings: Settings, source: Reread) -> None:
                     settings = reread(settings, source)
                     concluder.policy = renewed_policy(settings, concluder.policy)
                     heart.reloaded()
-                try:
-                    worked = worker.step()
-                except SQLAlchemyError:
-                    log.exception(line("ledger-failed"))
-                    frames_wait.wait(RETRY_S)
-                    continue
-                if not worked:
+                if not worker.step():
                     frames_wait.wait(POLL_S if frames_wait.heard else POLL_UNHEARD_S)
+        except LedgerUnavailable:
+            # told to end while it is away: others take over what is in hand once its lease ends
+            log.warning(line("slices-not-given-back", why="the ledger is away"))
         finally:
             # told to, or because an engine failed: then the supervisor starts the role anew
             ended.set()
@@ -118,15 +121,23 @@ def _conclude_forever(
 ) -> None:
     """Pair PET with its CT, and conclude series and studies as they fall due, until `ended`."""
     database = concluder.database
+    away = False
     while not ended.is_set():
         now = wall_clock()
         try:
+            if away:
+                overdue.quiet_anew(database, concluder.settings.complete.quiet_s, now)
+                away = False
             with database.alone("pairing") as mine:
                 if mine and pairer.step(now):
                     wake.role("score")
             concluded = _each(database, closing.due_series(database, now), concluder.conclude)
             reported = _each(database, closing.due_studies(database), concluder.report_study)
             next_at = closing.next_closing_at(database, now)
+        except LedgerUnavailable:
+            away = True
+            waiter.wait(RETRY_S)
+            continue
         except Exception:
             log.exception(line("concluding-failed"))
             waiter.wait(RETRY_S)

@@ -3,6 +3,9 @@
 While one claim is inferred the next one is read, decoded and drawn, so that neither the processor
 nor a GPU waits for the other's half. Only frames at their first attempt are taken ahead: should one
 of them kill the process, all come back to be claimed alone, each in turn (`ledger.scoring`).
+
+Where the ledger is away, what was scored is kept until it is back: a lease that ran out meanwhile
+is still the worker's, unless another took it over.
 """
 
 from __future__ import annotations
@@ -11,18 +14,19 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from service.companion import CtFrame, Fusing
 from service.config import Settings
-from service.errors import EngineFailed, LeaseLost, SpoolUnavailable
+from service.errors import EngineFailed, LeaseLost, LedgerUnavailable, SpoolUnavailable
 from service.ledger import intensity, pairing, scoring
 from service.ledger.database import Database
 from service.ledger.scoring import Claim, ClaimedFrame, FrameOutcome
 from service.ledger.tables import FrameWork
 from service.ledger.wake import Wake
 from service.log import line
+from service.role import Patiently, at_once
 from service.score.compare import difference
 from service.score.drawing import FrameSource
 from service.score.leases import Leases
@@ -58,6 +62,7 @@ class Worker:
         provisional: Provisional,
         wake: Wake,
         clock: Callable[[], float],
+        patiently: Patiently = at_once,
     ) -> None:
         self.settings = settings.score
         self.spool = open_spool(settings)
@@ -67,6 +72,7 @@ class Worker:
         self.provisional = provisional
         self.wake = wake
         self.clock = clock
+        self._patiently = patiently
         self._leases = Leases(database, settings.score.lease_s, clock)
         self._drawing = ThreadPoolExecutor(1, "draw")
         self._ahead: _Underway | None = None
@@ -74,11 +80,12 @@ class Worker:
 
     def step(self) -> bool:
         """Work on one claim; False when nothing waited."""
-        underway, self._ahead = self._ahead or self._begin(), None
+        underway, self._ahead = self._ahead or self._patiently(self._begin), None
         if underway is None:
             return False
         if underway.claim.first_attempt:
-            self._ahead = self._begin(first_attempts_only=True)
+            with suppress(LedgerUnavailable):  # what is in hand comes first
+                self._ahead = self._begin(first_attempts_only=True)
         claim = underway.claim
         try:
             drawn = underway.drawn.result()
@@ -89,15 +96,20 @@ class Worker:
         except SpoolUnavailable as error:
             log.warning(line("spool-unavailable", frames=len(claim.frames), why=str(error)))
             later = self.clock() + self.settings.lease_s
-            scoring.fail(self.database, claim.token, until=later)
+            self._patiently(lambda: scoring.fail(self.database, claim.token, until=later))
+            return True
+        except LedgerUnavailable:
+            # it failed the drawing, or the comparing; no slice is to blame
+            self._patiently(lambda: scoring.give_back(self.database, claim.token))
             return True
         except EngineFailed:
             # the device's context is lost: no frame may be tried in this process any more
-            scoring.fail(self.database, claim.token)
+            with suppress(LedgerUnavailable):
+                scoring.fail(self.database, claim.token)
             raise
         except Exception:
             log.exception(line("scoring-failed", frames=[one.frame_id for one in claim.frames]))
-            scoring.fail(self.database, claim.token)
+            self._patiently(lambda: scoring.fail(self.database, claim.token))
             return True
         finally:
             self._leases.release(claim.token)
@@ -113,7 +125,8 @@ class Worker:
         self._drawing.shutdown()
         self._leases.close()
         if self._ahead is not None:
-            scoring.give_back(self.database, self._ahead.claim.token)
+            with suppress(LedgerUnavailable):  # then its lease ends by itself
+                scoring.give_back(self.database, self._ahead.claim.token)
             self._ahead = None
 
     def _begin(self, *, first_attempts_only: bool = False) -> _Underway | None:
@@ -162,17 +175,19 @@ class Worker:
         with self._timed("infer"):
             results = self.scorer.infer(drawn)
         spent_s, self._spent_s = self._spent_s, dict.fromkeys(STAGES, 0.0)
+        outcomes = [
+            _outcome(frame, result) for frame, result in zip(claim.frames, results, strict=True)
+        ]
         with self._timed("store"):
-            return scoring.store(
-                self.database,
-                claim,
-                [
-                    _outcome(frame, result)
-                    for frame, result in zip(claim.frames, results, strict=True)
-                ],
-                thumbnails_kept=self.settings.thumbnails,
-                now=self.clock(),
-                spent_s=spent_s,
+            return self._patiently(
+                lambda: scoring.store(
+                    self.database,
+                    claim,
+                    outcomes,
+                    thumbnails_kept=self.settings.thumbnails,
+                    now=self.clock(),
+                    spent_s=spent_s,
+                )
             )
 
     def _source(

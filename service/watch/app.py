@@ -9,7 +9,6 @@ from urllib.parse import parse_qs
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
@@ -22,6 +21,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.config import VERSION, Settings
+from service.errors import LedgerUnavailable
 from service.ledger.database import Database
 from service.ledger.wake import Wake
 from service.watch.access import Access
@@ -155,7 +155,7 @@ def make_app(
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         middleware=[Middleware(SecurityHeaders)],
-        exception_handlers={HTTPException: refused, SQLAlchemyError: unreadable},
+        exception_handlers={HTTPException: refused, LedgerUnavailable: unreadable},
         lifespan=watching,
     )
     app.state.broadcast = broadcast

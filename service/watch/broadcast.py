@@ -8,22 +8,17 @@ and there is nothing to queue for it.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
+from service.errors import LedgerUnavailable
 from service.ledger import reading
 from service.ledger.database import Database
 from service.ledger.reading import Backlog
 from service.ledger.wake import Waiter, Wake
-from service.log import line
-
-log = logging.getLogger("iqgate.watch")
 
 POLL_S = 0.5
 MOST_LISTENERS = 200
@@ -141,15 +136,10 @@ class LedgerWatch:
         return changed if changed or stirred else None
 
     def _run(self) -> None:
-        failing = False
         while not self._stopped.is_set():
             try:
                 changed = self.look()
-                failing = False
-            except SQLAlchemyError as error:
-                if not failing:
-                    log.warning(line("ledger-unreadable", error=type(error).__name__))
-                failing = True
+            except LedgerUnavailable:
                 changed = None
             if changed is not None:
                 self._broadcast.stir_soon(changed)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.exc import SQLAlchemyError
-
+from service.errors import LedgerUnavailable
 from service.ledger import reading
 from service.ledger.database import Database
 from service.ledger.reading import RoleReading
@@ -30,8 +29,8 @@ def readiness(database: Database, now: float) -> Readiness:
     try:
         with database.read() as connection:
             return readiness_of(reading.roles(connection, now))
-    except SQLAlchemyError as error:
-        return Readiness((f"the ledger does not answer ({type(error).__name__})",))
+    except LedgerUnavailable as error:
+        return Readiness((str(error),))
 
 
 def readiness_of(

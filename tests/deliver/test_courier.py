@@ -14,6 +14,7 @@ from service.deliver import folder, store_scu
 from service.deliver.role import Courier
 from service.errors import FolderUnavailable, PacsRefused, PacsUnavailable
 from service.ledger.issuing import Issue, NewReport, issue
+from tests.away import Outage
 from tests.factories import ct_slice, part10
 from tests.peers import free_port
 
@@ -199,3 +200,27 @@ def test_what_a_pacs_does_not_take_is_refused(pacs, monkeypatch):
 def test_echo(pacs):
     with pytest.raises(PacsUnavailable):
         store_scu.echo(pacs.peer(port=free_port()), 5)
+
+
+def test_what_was_delivered_while_the_ledger_went_away_is_not_sent_again(
+    database, tmp_path, pacs, post, monkeypatch
+):
+    """The courier goes on knowing it, and tells the ledger when it is back."""
+    post()
+    outage = Outage(database)
+    one, _ = courier(database, tmp_path, pacs.peer())
+    one._patiently = outage.patience()
+    bring = one._bring
+
+    def bring_and_lose(parcel):
+        bring(parcel)
+        outage.begin()
+
+    monkeypatch.setattr(one, "_bring", bring_and_lose)
+    assert one.step()
+    assert outage.waits == 1
+    assert len(pacs.received) == 1
+    with database.read() as connection:
+        row = connection.exec_driver_sql("SELECT state, attempts FROM outbox").one()
+    assert tuple(row) == ("delivered", 1)
+    assert not one.step()

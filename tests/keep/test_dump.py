@@ -17,7 +17,7 @@ def test_a_dump_beside_a_newer_spool_misses_nothing(postgresql_server, tmp_path)
     first = House(Database(server.emptied()), tmp_path)
     first.done(1, 1, 2)
     first.receive(2, 1, study=2)
-    connect = ["-h", str(server.folder), "-U", "iqgate"]
+    connect = ["-h", str(server.folder), "-p", str(server.port), "-U", "iqgate"]
     dump = subprocess.run(
         [programs / "pg_dump", *connect, "-Fc", "ledger"], capture_output=True, check=True
     ).stdout

@@ -1,12 +1,18 @@
 """Jobs as the scheduler runs them: what they leave in the ledger, and how a failure is told."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
+from service.errors import LedgerUnavailable
 from service.keep import jobs
 from service.keep.role import Keeper
+from service.ledger import announcing
 from service.ledger import jobs as ledger_jobs
+from service.ledger.announcing import AnnouncedSeries, StepState
+from service.role import Patience
+from tests.away import Outage, away
 from tests.waiting import wait_for
 
 
@@ -110,3 +116,58 @@ def test_jobs_are_not_run_again_before_they_are_due(house):
     every_s = house.settings.keep.every_s
     expected = {name: time.time() + getattr(every_s, name) - 10 for name in jobs.JOBS}
     assert due == pytest.approx(expected, abs=5)
+
+
+def test_a_job_that_the_ledger_fails_runs_again_when_it_is_back(house, monkeypatch):
+    ran = []
+
+    def job(keeping):
+        ran.append(len(ran))
+        if len(ran) == 1:
+            outage.begin()
+        with keeping.database.read():
+            return "all done"
+
+    outage = Outage(house.database)
+    monkeypatch.setitem(jobs.JOBS, "leases", job)
+    assert jobs.run(replace(house.keeping, patiently=outage.patience()), "leases")
+    assert (ran, outage.waits) == ([0, 1], 1)
+    assert house.rows("SELECT failed, detail, runs FROM job") == [(False, "all done", 1)]
+
+
+def test_a_job_is_given_up_where_the_role_ends_while_the_ledger_is_away(house):
+    with away(house.database):
+        ending = replace(house.keeping, patiently=Patience(lambda _: True))
+        assert not jobs.run(ending, "leases")
+    assert house.rows("SELECT count(*) FROM job") == [(0,)]
+
+
+def test_a_keeper_that_could_not_start_its_jobs_starts_them_when_the_ledger_is_back(house):
+    one = keeper(house, "a:1")
+    outage = Outage(house.database)
+
+    def then_away(*_, **__):
+        outage.begin()
+        return result
+
+    result = ledger_jobs.hold(house.database, "keep", "a:1", one._token, lease_s=60, now=house.now)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ledger_jobs, "hold", then_away)
+        with pytest.raises(LedgerUnavailable):
+            one.turn()
+    outage.end()
+    assert one.turn()
+    assert one._scheduler is not None
+    one.stop()
+
+
+def test_old_announcements_are_removed(house):
+    for number, age_s in enumerate((8, 6)):
+        announcing.announce(
+            house.database, sop_class_uid="1", sop_instance_uid=f"9.{number}",
+            state=StepState.COMPLETED, series=[AnnouncedSeries("1.2", ("1.2.1",))],
+            calling_ae_title="RIS", settle_s=2, now=house.now - age_s * 86400,
+        )  # fmt: skip
+    assert jobs.run(house.keeping, "announcements")
+    assert house.rows("SELECT detail FROM job") == [("1 announcements removed",)]
+    assert house.rows("SELECT sop_instance_uid FROM announcement") == [("9.1",)]

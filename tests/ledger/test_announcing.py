@@ -190,3 +190,19 @@ def test_other_series_are_left_alone(database):
     assert announce(database, 1, now=1001, series=OTHER_SERIES) == (Recorded.NEW, True)
     assert closes_at(database, 1) == 1000 + QUIET_S
     assert closes_at(database, 2) == 1001 + SETTLE_S
+
+
+def test_announcements_are_forgotten_once_they_are_old(database):
+    announce(database, 1, 2, now=100, uid="9.1")
+    announce(database, 1, now=50, uid="9.2", state=StepState.IN_PROGRESS)
+    announce(database, 1, now=60, uid="9.3", state=StepState.IN_PROGRESS)
+    amend(database, "9.3", state=StepState.COMPLETED, now=150)
+    announce(database, 1, now=200, uid="9.4")
+    assert announcing.forget(database, 101, most=1) == 1
+    assert announcing.forget(database, 101) == 1
+    assert announcing.forget(database, 101) == 0
+    left = "SELECT a.sop_instance_uid, s.instances FROM announcement a"
+    joined = f"{left} JOIN announced_series s ON s.announcement_id = a.id ORDER BY a.id"
+    assert rows(database, joined) == [("9.3", 1), ("9.4", 1)]
+    assert rows(database, "SELECT count(*) FROM announced_series") == [(2,)]
+    assert amend(database, "9.2", listed=(1,)) == (Recorded.UNKNOWN, False)

@@ -1,10 +1,12 @@
 """Closing, guarded by the generation; reports, predecessors, the outbox."""
 
+from dataclasses import replace
+
 import pytest
 
 from service.judge.judging import judge
 from service.judge.policy import parse_policy
-from service.ledger import closing, issuing, outbox, scoring
+from service.ledger import closing, issuing, json_text, outbox, scoring, tally
 from service.ledger.issuing import Issue, NewReport
 from tests.factories import BUNDLE, facts, receive
 from tests.ledger.test_scoring import claim, store
@@ -236,3 +238,37 @@ def test_frames_of_a_bundle_no_longer_served_are_scored_again(database):
     assert closing.due_series(database, 1e9) == []
     score_all(database, now=50)
     assert closing.due_series(database, 1e9) == [1]
+
+
+def test_a_provisional_verdict_gives_way_to_newer_facts_alone(database):
+    def keep(seen, score):
+        assessment = replace(judge(seen.facts, seen.slices, BUNDLE, POLICY), score=score)
+        return closing.keep_provisional(database, seen, assessment, 50.0)
+
+    def kept():
+        ((body,),) = rows(database, "SELECT provisional FROM series")
+        return json_text.load_assessment(body).score
+
+    for number in (1, 2, 3):
+        receive(database, number)
+    store(database, claim(database, limit=1))
+    one_slice = closing.snapshot(database, 1)
+    store(database, claim(database, limit=1))
+    two_slices = closing.snapshot(database, 1)
+    assert keep(two_slices, 2.0)
+    assert not keep(one_slice, 1.0), "another worker judged more"
+    assert kept() == 2.0
+    assert keep(two_slices, 2.5), "the same slices by a policy read later"
+    scoring.requeue_scored_by(database, 1, {"b"})
+    none_left = closing.snapshot(database, 1)
+    assert keep(none_left, 0.5), "fewer slices of a later generation"
+    assert not keep(two_slices, 2.0)
+    assert kept() == 0.5
+    score_all(database)
+    assert close(database)
+    assert not keep(closing.snapshot(database, 1), 3.0), "it is closed"
+    receive(database, 4, now=400)
+    score_all(database)
+    assert keep(closing.snapshot(database, 1), 3.5)
+    with database.read() as connection:
+        assert tally.read(connection, "verdict_seconds_bucket")["provisional", "+Inf"] == 1

@@ -6,9 +6,11 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from service.config import Complete
+from service.errors import LedgerUnavailable
 from service.ledger import reception
 from service.ledger.reception import Arrival, Outcome, ReceivedObject
 from service.receive.committer import Committer
+from tests.away import away
 from tests.factories import facts
 
 
@@ -64,7 +66,7 @@ def record_together(committer, arrivals):
     def record(one):
         try:
             results[one.received.sop_instance_uid] = committer.record(one)
-        except IntegrityError as error:
+        except (IntegrityError, LedgerUnavailable) as error:
             results[one.received.sop_instance_uid] = type(error)
 
     threads = [threading.Thread(target=record, args=(one,)) for one in arrivals]
@@ -123,3 +125,12 @@ def test_one_bad_object_does_not_fail_the_others(database, association):
     assert results == [Outcome.STORED, Outcome.STORED, IntegrityError, Outcome.STORED]
     assert committer.sizes == [1, 3, 1, 1, 1]
     assert series_rows(database) == [(3, 1004.0, 1034.0)]
+
+
+def test_a_ledger_that_is_away_is_told_to_all_that_wait_at_once(database, association):
+    committer = GatedCommitter(database)
+    with away(database):
+        results = record_together(committer, [arrival(n, association) for n in range(1, 5)])
+    assert results == [LedgerUnavailable] * 4
+    assert committer.sizes == [1], "nobody finds it out anew"
+    assert committer.record(arrival(1, association)) is Outcome.STORED

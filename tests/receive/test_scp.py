@@ -25,7 +25,12 @@ from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from service import header
+from service.errors import LedgerUnavailable
+from service.ledger.database import Database
+from service.ledger.postgresql import Patience
+from service.receive.committer import Committer
 from service.spool.objects import MARK
+from tests.away import away
 from tests.factories import ct_slice
 from tests.receive.raw import send_bytes
 from tests.waiting import wait_for
@@ -170,6 +175,7 @@ def test_a_disk_near_its_reserve_refuses_before_it_is_full(make_scp):
     one = make_scp(disk_reserve_bytes=2**60)
     assert send(one.port, ct_slice(1)) == 0xA700
     assert one.spooled() == []
+    one.reception.arrears.settle()
     assert one.rows("SELECT value FROM tally WHERE name = 'refused'") == [(1.0,)]
 
 
@@ -302,3 +308,40 @@ def test_an_associations_end_is_recorded(make_scp, how, end):
     )
     getattr(association, how)()
     wait_for("its end", lambda: one.rows("SELECT end FROM association") == [(end,)])
+
+
+def test_while_the_ledger_is_away_objects_are_refused_and_nothing_else_is_lost(make_scp):
+    """An association that began then carries objects once it is back; one that ended then ends."""
+    one = make_scp()
+    context = build_context(CTImageStorage, [ExplicitVRLittleEndian])
+    with associated(one.port, context, calling="CT2") as ended:
+        assert ended.send_c_store(ct_slice(1)).Status == 0x0000
+        with away(one.database) as outage, associated(one.port, context) as association:
+            answer = association.send_c_store(ct_slice(2))
+            assert (answer.Status, answer.ErrorComment) == (0xA700, "the ledger is away")
+            ended.release()
+            wait_for("the end", lambda: len(one.server.active_associations) == 1)
+            with pytest.raises(LedgerUnavailable):
+                one.reception.arrears.settle()
+            outage.end()
+            assert association.send_c_store(ct_slice(2)).Status == 0x0000
+    one.reception.arrears.settle()
+    ends = "SELECT calling_ae_title, end FROM association ORDER BY id"
+    wait_for("both ends", lambda: one.rows(ends) == [("CT2", "released"), ("CT1", "released")])
+    assert one.rows("SELECT value FROM tally WHERE name = 'refused'") == [(1.0,)]
+    assert len(one.spooled()) == 2
+
+
+def test_a_ledger_locked_for_long_refuses_in_time(make_scp, database):
+    one = make_scp()
+    hasty = Database(database.url, Patience(lock_s=0.2, answer_s=1))
+    one.reception.database = hasty
+    one.reception.committer = Committer(hasty, one.settings.complete)
+    with associated(
+        one.port, build_context(CTImageStorage, [ExplicitVRLittleEndian])
+    ) as association:
+        with database.write():
+            answer = association.send_c_store(ct_slice(1))
+        assert (answer.Status, answer.ErrorComment) == (0xA700, "the ledger is away")
+        assert association.send_c_store(ct_slice(1)).Status == 0x0000
+    hasty.dispose()

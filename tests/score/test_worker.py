@@ -10,8 +10,9 @@ import pytest
 
 from service import header
 from service.config import Score, Settings
+from service.errors import LedgerUnavailable
 from service.judge.policy import parse_policy
-from service.ledger import closing, scoring, tally
+from service.ledger import closing, intensity, scoring, tally
 from service.ledger.database import Database
 from service.ledger.tables import FrameState
 from service.ledger.wake import Wake
@@ -20,6 +21,7 @@ from service.score.provisional import Provisional
 from service.score.scorer import Scorer
 from service.score.worker import Worker
 from service.spool import folder as folder_module
+from tests.away import Outage, away
 from tests.factories import ct_slice, receive, spooled
 from tests.synthetic import CT_RENDER, write_bundle
 
@@ -244,3 +246,63 @@ def test_the_provisional_verdict_holds_every_slice_in_the_end(five):
         assert kept.wait(10)
         worker.close()
     assert closing.snapshot(five.database, 1).pending == 0
+
+
+def test_scores_are_kept_until_the_ledger_is_back(five, monkeypatch):
+    worker = five.worker()
+    outage = Outage(five.database)
+    worker._patiently = outage.patience()
+    infer = five.scorer.infer
+
+    def infer_and_lose(drawn):
+        results = infer(drawn)
+        outage.begin()
+        return results
+
+    with monkeypatch.context() as once:
+        once.setattr(five.scorer, "infer", infer_and_lose)
+        assert worker.step()
+    assert outage.waits == 1
+    assert five.frames()[:2] == [(FrameState.SCORED, 1)] * 2
+    worker.close()
+
+
+def test_a_claim_in_hand_is_worked_on_though_the_next_cannot_be_had(five, monkeypatch):
+    """Otherwise it would be forgotten, and its leases renewed for ever."""
+    worker = five.worker()
+    claim = scoring.claim
+
+    def once_then_away(*given, first_attempts_only=False, **named):
+        if first_attempts_only:
+            raise LedgerUnavailable("away")
+        return claim(*given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scoring, "claim", once_then_away)
+        assert worker.step()
+    assert five.frames()[:2] == [(FrameState.SCORED, 1)] * 2
+    worker.close()
+
+
+def test_slices_whose_drawing_the_ledger_failed_count_no_attempt(five, monkeypatch):
+    worker = five.worker()
+    outage = Outage(five.database)
+    worker._patiently = outage.patience()
+
+    def lose(*_):
+        outage.begin()
+        raise LedgerUnavailable("away")
+
+    with monkeypatch.context() as once:
+        once.setattr(intensity, "known_levels", lose)
+        assert worker.step()
+    assert five.frames()[:2] == [(FrameState.WAITING, 0)] * 2
+    worker.close()
+
+
+def test_a_worker_told_to_end_while_the_ledger_is_away_ends(five):
+    worker = five.worker()
+    assert worker.step()
+    with away(five.database):
+        worker.close()
+    assert [state for state, _ in five.frames()][2:4] == [FrameState.LEASED] * 2

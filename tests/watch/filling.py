@@ -133,9 +133,7 @@ class Filling:
         """Judge what is scored so far, store it, and wake the pages."""
         seen = closing.snapshot(self.database, series_id)
         assessment = self._judge(seen, **changes)
-        now = self.clock()
-        waited_s = None if seen.pending else now - seen.last_object_at
-        closing.keep_provisional(self.database, series_id, assessment, waited_s, now)
+        closing.keep_provisional(self.database, seen, assessment, self.clock())
         self.wake.role("watch")
         return assessment
 
@@ -168,7 +166,10 @@ class Filling:
         """A role process is seen."""
         process = f"host:{role}"
         roles.enter(self.database, process, role, self.clock())
-        roles.see(self.database, process, ready=ready, detail=detail, now=self.clock())
+        roles.see(
+            self.database, process, role, started_at=self.clock(),
+            ready=ready, detail=detail, now=self.clock(),
+        )  # fmt: skip
 
     def all_roles(self) -> None:
         for role in ("receive", "score", "deliver"):

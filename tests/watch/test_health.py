@@ -42,7 +42,7 @@ def test_a_ledger_that_cannot_be_read_is_said_plainly(watch: Watch) -> None:
         connection.execute(text("ALTER TABLE series RENAME TO nowhere"))
     ready = watch.ask("/readyz")
     assert ready.status == 503
-    assert ready.json["reasons"] == ["the ledger does not answer (OperationalError)"]
+    assert ready.json["reasons"] == ["the ledger is away: no such table: role"]
     assert watch.ask("/healthz").status == 200
     assert watch.ask("/metrics").status == 503
     page = watch.ask("/")
