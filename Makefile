@@ -2,13 +2,14 @@
 # make test-training   train networks end to end (some minutes)
 # make test-paper   run the published networks at full size (minutes each, several GiB)
 # make test-install   install everything into a fresh environment, as the image does (a minute or more)
+# make test-faults   processes killed, PostgreSQL stopped, frozen and killed under load (some minutes)
 # make test   install what the tests need and run them all
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SAMPLE := build/sample
 
-.PHONY: run test test-training test-paper test-install lint bench clean
+.PHONY: run test test-training test-paper test-install test-faults lint bench clean
 
 run: $(VENV)/service.stamp
 	rm -rf $(SAMPLE)
@@ -26,6 +27,9 @@ test-training: $(VENV)/test.stamp
 
 test-install: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m install
+
+test-faults: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -m faults -s
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ ledger_url = "{url}"
 [receive]
 port = {port}
 [complete]
-quiet_s = 2
+quiet_s = {quiet_s}
 [score]
 bundles = "{folder}/bundles"
 batch_size = 2
@@ -39,11 +39,14 @@ summary_image = "never"
 class Site:
     """Hosts that share a ledger and a spool; each host is one process of one role."""
 
-    def __init__(self, folder, url, spool):
-        """spool: the settings that name it, as TOML."""
+    def __init__(self, folder, url, spool, more="", delay_s=DELAY_S, quiet_s=2):
+        """spool: the settings that name it, as TOML; more: sections of their own."""
         self.folder = folder
         self.url = url
         self.spool = spool
+        self.more = more
+        self.delay_s = delay_s
+        self.quiet_s = quiet_s
         self.database = Database(url)
         self.processes = []
         write_bundle(folder / "bundles" / "ct-test", "CT", CT_RENDER)
@@ -53,10 +56,16 @@ class Site:
         config = self.folder / f"{host}.toml"
         config.write_text(
             CONFIGURATION.format(
-                folder=self.folder, host=host, url=self.url, port=port, spool=self.spool
+                folder=self.folder,
+                host=host,
+                url=self.url,
+                port=port,
+                spool=self.spool,
+                quiet_s=self.quiet_s,
             )
+            + self.more
         )
-        with (self.folder / f"{host}.log").open("wb") as log:
+        with (self.folder / f"{host}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", *command, str(config)], stdout=log, stderr=log
             )
@@ -67,7 +76,7 @@ class Site:
         return self.start(host, "service", "receive", "--config", port=port)
 
     def worker(self, host):
-        return self.start(host, "tests.slow_worker", str(DELAY_S))
+        return self.start(host, "tests.slow_worker", str(self.delay_s))
 
     def ready(self, role):
         return self.rows(f"SELECT count(*) FROM role WHERE role = '{role}' AND ready")[0][0]
@@ -91,8 +100,8 @@ class Site:
 
 
 @contextmanager
-def running(folder, url, spool):
-    site = Site(folder, url, spool)
+def running(folder, url, spool, **options):
+    site = Site(folder, url, spool, **options)
     try:
         yield site
     finally:
