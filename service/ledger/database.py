@@ -39,9 +39,9 @@ log = logging.getLogger("iqgate.ledger")
 TRIES = 5
 _LOST_OUT = ("40001", "40P01")
 """serialization_failure, deadlock_detected: the transaction was rolled back, and may run again."""
-_OUT_OF_SERVICE = ("08", "25P03", "53", "55", "57", "58")
+_OUT_OF_SERVICE = ("08", "25006", "25P03", "53", "55", "57", "58")
 """Codes, or their classes, by which the server says that it cannot serve now, whatever is asked of
-it. 25P03: it ended a transaction that waited for us."""
+it. 25006: it is a standby, or read-only; 25P03: it ended a transaction that waited for us."""
 _PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")
 """What SQLite says of a file that can be opened later."""
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
@@ -95,7 +95,7 @@ class Database:
             except BaseException:
                 connection.rollback()
                 raise
-        self._answered()
+        self._written()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -106,7 +106,6 @@ class Database:
                 yield connection
             finally:
                 connection.rollback()
-        self._answered()
 
     @contextmanager
     def alone(self, name: str) -> Iterator[bool]:
@@ -170,7 +169,8 @@ class Database:
             log.error(line("ledger-away", why=_reason(error)))
         return LedgerUnavailable(f"the ledger is away: {_reason(error)}")
 
-    def _answered(self) -> None:
+    def _written(self) -> None:
+        """It is back, if it was away: one that is full or locked can be read all the time."""
         if self._away_since is None:
             return
         with self._standing:

@@ -87,7 +87,20 @@ def test_a_lock_that_others_hold_for_too_long(database):
     hasty.dispose()
 
 
-def test_a_disk_that_is_full(tmp_path):
+def test_a_server_that_became_a_standby(postgresql_server):
+    """As after a failover, until its name leads to the other one; here it is made read-only."""
+    setting = "ALTER DATABASE ledger {} default_transaction_read_only"
+    postgresql_server.run(setting.format("SET") + " = on")
+    database = Database(postgresql_server.url)
+    try:
+        with pytest.raises(LedgerUnavailable, match="read-only transaction"):
+            count(database)
+    finally:
+        postgresql_server.run(setting.format("RESET"))
+        database.dispose()
+
+
+def test_a_disk_that_is_full(tmp_path, caplog):
     database = Database(sqlite_url(tmp_path / "iqgate.db"))
     database.upgrade()
 
@@ -98,12 +111,17 @@ def test_a_disk_that_is_full(tmp_path):
 
     with pytest.raises(LedgerUnavailable, match="the ledger is away: database or disk is full"):
         _receive_many(database)
+    assert rows(database, "SELECT state FROM series") == [("open",)], "it can be read"
+    known = rows(database, "SELECT count(*) FROM object")[0][0]
+    with pytest.raises(LedgerUnavailable):
+        receive(database, known, association_id=1)
+    assert caplog.text.count("ledger-away") == 1
     event.remove(database.engine, "checkout", fill)
     database.engine.dispose()
-    known = rows(database, "SELECT count(*) FROM object")[0][0]
     assert rows(database, "SELECT generation FROM series") == [(known,)]
     receive(database, 1000)
     assert rows(database, "SELECT generation FROM series") == [(known + 1,)]
+    assert caplog.text.count("ledger-back") == 1
     database.dispose()
 
 
