@@ -267,12 +267,16 @@ def give_back(database: Database, token: str) -> None:
 
 
 @retried
-def fail(database: Database, token: str, *, until: float = 0.0) -> None:
-    """Return claimed frames to the queue after a fault, at a later time if need be; the attempt
-    counts."""
+def fail(database: Database, token: str, *, until: float = 0.0, counts: bool = True) -> None:
+    """Return claimed frames to the queue after a fault, at a later time if need be. `counts`:
+    whether the attempt does, because the fault may be theirs."""
     with database.write() as connection:
         _take_turn_of(connection, token)
-        connection.execute(update(FrameRow).where(_of_token(token)).values(lease_expires_at=until))
+        connection.execute(
+            update(FrameRow)
+            .where(_of_token(token))
+            .values(lease_expires_at=until, attempts=FrameRow.attempts - (0 if counts else 1))
+        )
 
 
 @retried

@@ -95,8 +95,10 @@ class Worker:
             return True
         except SpoolUnavailable as error:
             log.warning(line("spool-unavailable", frames=len(claim.frames), why=str(error)))
-            later = self.clock() + self.settings.lease_s
-            self._patiently(lambda: scoring.fail(self.database, claim.token, until=later))
+            later, alone = self.clock() + self.settings.lease_s, self._spool_answers()
+            self._patiently(
+                lambda: scoring.fail(self.database, claim.token, until=later, counts=alone)
+            )
             return True
         except LedgerUnavailable:
             # it failed the drawing, or the comparing; no slice is to blame
@@ -117,6 +119,14 @@ class Worker:
         self.wake.role("conclude")
         self.wake.role("watch")
         return True
+
+    def _spool_answers(self) -> bool:
+        """Whether it is one file that cannot be read, and not the spool. While the spool is away no
+        attempt counts, however long that is."""
+        try:
+            return self.spool.mounted()
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Return what was taken ahead; nothing may be stepped any more."""

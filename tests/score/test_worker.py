@@ -21,6 +21,7 @@ from service.score.provisional import Provisional
 from service.score.scorer import Scorer
 from service.score.worker import Worker
 from service.spool import folder as folder_module
+from service.spool.folder import FolderSpool
 from tests.away import Outage, away
 from tests.factories import ct_slice, receive, spooled
 from tests.synthetic import CT_RENDER, write_bundle
@@ -40,6 +41,7 @@ class Gate:
         self.database.upgrade()
         self.wake = Wake(self.settings.database_url)
         self.now = 1000.0
+        FolderSpool(self.settings.spool).prepare()
         self.scorer = scorer
         self.concluder = Concluder(self.settings, self.database, POLICY, scorer.identity_of)
         rng = np.random.default_rng(7)
@@ -156,6 +158,31 @@ def test_a_claim_ahead_takes_first_attempts_alone(five):
     assert again is not None
     assert not again.first_attempt
     assert len(again.frames) == 1
+
+
+@pytest.mark.parametrize("told", [OSError(116, "Stale file handle"), False])
+def test_no_attempt_counts_while_the_whole_spool_is_away(five, monkeypatch, told):
+    def fails(*_):
+        raise OSError(116, "Stale file handle")
+
+    def mounted(_):
+        if told:
+            raise told
+        return False
+
+    worker = five.worker()
+    with monkeypatch.context() as away:
+        away.setattr(folder_module, "check_file", fails)
+        away.setattr(FolderSpool, "mounted", mounted)
+        for _ in range(five.settings.score.max_attempts + 1):
+            while worker.step():
+                pass
+            assert five.frames() == [(FrameState.LEASED, 0)] * 5
+            five.now += five.settings.score.lease_s
+    while worker.step():
+        pass
+    worker.close()
+    assert five.frames() == [(FrameState.SCORED, 1)] * 5
 
 
 def test_damaged_files_are_named_and_failing_storage_is_waited_for(five, monkeypatch):
