@@ -10,7 +10,7 @@
     ├── StartupCalledOff        asked to end while engines were made ready
     ├── RetryableError          the same call may succeed later
     │   ├── PacsUnavailable     no association, or the peer is out of resources
-    │   ├── LedgerUnavailable   the database server does not answer
+    │   ├── LedgerUnavailable   the ledger is away: its server, its disk
     │   ├── SpoolUnavailable    the spool cannot be read now
     │   ├── FolderUnavailable   the reports folder cannot be written
     │   └── LeaseLost           another worker took the work over
@@ -93,7 +93,8 @@ class PacsUnavailable(RetryableError):
 
 
 class LedgerUnavailable(RetryableError):
-    """The database server does not answer, or does not take connections now."""
+    """The ledger is away: its server does not answer or does not take connections now, its disk is
+    full, or others hold its lock for too long."""
 
 
 class SpoolUnavailable(RetryableError):
