@@ -37,7 +37,10 @@ CONNECT_S, SILENT_S, REQUEST_S = 3, 10, 60
 RETRIES, RETRIED_S = 2, 15
 """A request that failed is repeated so often, and only within so many seconds."""
 
+NO_BUCKET = "its bucket is not there"
+
 _STATUS = re.compile(r"status code: (\d{3})")
+_CREDENTIALS_OF_AN_INSTANCE = "169.254.169.254"
 
 
 class ObjectSpool:
@@ -52,6 +55,7 @@ class ObjectSpool:
 
         self._root = url.removeprefix("s3://").rstrip("/")
         self._failures = (BaseError, OSError)
+        self._marked = False
         client: dict[str, Any] = {
             "connect_timeout": timedelta(seconds=CONNECT_S),
             "read_timeout": timedelta(seconds=SILENT_S),
@@ -75,8 +79,18 @@ class ObjectSpool:
         return f"s3://{self._root}"
 
     def prepare(self) -> None:
+        """A store that does not answer now is marked with the first object instead, so that a
+        receiver can start and refuse objects; one that refuses access needs the operator."""
+        try:
+            self._mark()
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+
+    def _mark(self) -> None:
         if not self.mounted():
             self._put(MARK, b"an iqgate spool; do not delete\n")
+        self._marked = True
 
     def has_room(self, size_bytes: int, reserve_bytes: int) -> bool:  # noqa: ARG002
         """A store does not say how full it is; one that is refuses."""
@@ -88,6 +102,8 @@ class ObjectSpool:
         sha256 = hashlib.sha256(dataset).hexdigest()
         content = b"".join((head, dataset))
         stored = SpooledFile(path_of(sha256), sha256, len(content))
+        if not self._marked:
+            self._mark()
         self._put(stored.path, content)
         return stored
 
@@ -173,7 +189,7 @@ class ObjectSpool:
             try:
                 self._store.pipe_file(self._key(path), content)
             except FileNotFoundError:
-                raise self._unavailable("its bucket is not there") from None
+                raise self._refused(NO_BUCKET) from None
 
     def _get(self, path: str) -> bytes:
         """Raises FileNotFoundError where the spool is there and the object is not."""
@@ -182,7 +198,7 @@ class ObjectSpool:
                 content: bytes = self._store.cat_file(self._key(path))
             except FileNotFoundError:
                 if path != MARK and not self.mounted():
-                    raise self._unavailable("its bucket is not there, or not its spool") from None
+                    raise self._refused(f"{NO_BUCKET}, or not its spool") from None
                 raise FileNotFoundError(errno.ENOENT, "no such object", path) from None
         return content
 
@@ -227,19 +243,16 @@ class ObjectSpool:
                 raise  # ours
             detail = str(error).partition("\n")[0].partition("<")[0]  # not the answer's own text
             log.warning(line("store-failed", asked=asked, why=detail[:600]))
-            raise self._unavailable(_in_words(error, detail)) from None
+            if type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
+                raise self._refused("the store refuses access") from None
+            if _CREDENTIALS_OF_AN_INSTANCE in detail:  # nothing in the environment has any
+                raise self._refused("no credentials were found") from None
+            status = _STATUS.search(detail)
+            if status is not None and status[1] == "404":
+                raise self._refused(NO_BUCKET) from None
+            words = f"the store answers {status[1]}" if status else "the store does not answer"
+            raise OSError(errno.EIO, words, self.name) from None
 
-    def _unavailable(self, words: str) -> OSError:
-        return OSError(errno.EIO, words, self.name)
-
-
-def _in_words(error: BaseException, detail: str) -> str:
-    """Short enough for an Error Comment (0000,0902)."""
-    if type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
-        return "the store refuses access"
-    if "169.254.169.254" in detail:  # asked for them where nothing in the environment has any
-        return "no credentials were found"
-    status = _STATUS.search(detail)
-    if status is None:
-        return "the store does not answer"
-    return "its bucket is not there" if status[1] == "404" else f"the store answers {status[1]}"
+    def _refused(self, words: str) -> OSError:
+        """What does not mend by itself. Words are short enough for an Error Comment (0000,0902)."""
+        return PermissionError(errno.EACCES, words, self.name)

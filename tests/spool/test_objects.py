@@ -36,10 +36,13 @@ def answering(status: int, body: bytes = b""):
             self.do_GET()
 
         def do_GET(self):
+            self.do_HEAD()
+            self.wfile.write(body)
+
+        def do_HEAD(self):
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
 
         def log_message(self, *_):
             pass
@@ -72,6 +75,26 @@ def test_a_spool_is_told_from_a_bucket_by_its_mark(object_store):
     spool.prepare()
     assert (spool.stamp(MARK), list(object_store.objects())) == (first, [f"a/prefix/{MARK}"])
     assert not object_store.spool("a").mounted(), "another prefix is another spool"
+
+
+def test_a_store_that_is_away_at_the_start_is_marked_with_the_first_object(object_store):
+    spool = object_store.spool()
+    object_store.stop()
+    try:
+        spool.prepare()
+        with pytest.raises(OSError, match="does not answer"):
+            spool.store(HEAD, DATASET)
+    finally:
+        object_store.start()
+    assert not spool.mounted()
+    stored = spool.store(HEAD, DATASET)
+    assert set(object_store.objects()) == {f"a/prefix/{MARK}", f"a/prefix/{stored.path}"}
+
+
+def test_a_store_that_refuses_ends_the_start(object_store):
+    object_store.drop_bucket()
+    with pytest.raises(OSError, match="its bucket is not there: 's3://gate-spool/a/prefix'"):
+        object_store.spool().prepare()
 
 
 def test_an_object_of_many_parts_is_one_object(object_store, spool):
