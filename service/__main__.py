@@ -19,7 +19,7 @@ from models.proposal import Budget
 from service import log
 from service.config import PRECISIONS, VERSION, Peer, Settings, load_settings, score_settings
 from service.errors import ConfigError, IqgateError
-from service.ledger.database import Database, upgrade
+from service.ledger.database import Database, shown, upgrade
 from service.ledger.postgresql import PROMPT
 from service.role import at_start, end_with_supervisor
 
@@ -285,7 +285,7 @@ def _db(arguments: argparse.Namespace) -> int:
     settings, _ = _settings(arguments)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     upgrade(settings.database_url)
-    print(f"{settings.database_url}: the schema is up to date")
+    print(f"{shown(settings.database_url)}: the schema is up to date")
     return EXIT_OK
 
 

@@ -50,6 +50,20 @@ def end_with_supervisor() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def runs(process: str) -> bool | None:
+    """Whether the process `host:pid` runs; None where it is another host's."""
+    host, _, number = process.rpartition(":")
+    if host != socket.gethostname()[:40]:
+        return None
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's process, but there
+    return True
+
+
 class Orders:
     """What signals ask of a process: SIGTERM and SIGINT that it finish what is in hand and end,
     SIGHUP that it read its configuration anew. Main thread only.
@@ -125,7 +139,7 @@ class Heart:
         self._started_at = clock()
         self._away = False
         with contextlib.suppress(LedgerUnavailable):  # the first beat that it takes will do
-            roles.enter(database, self._process, role, self._started_at)
+            roles.enter(database, self._process, role, self._started_at, runs)
 
     def say(self, detail: str) -> None:
         """Why the process is not ready yet."""

@@ -166,6 +166,15 @@ def test_echo_of_a_gate_that_is_not_running(config, capsys):
     assert "cannot be reached" in capsys.readouterr().err
 
 
+def test_a_password_is_not_repeated(config, postgresql_server, monkeypatch, capsys):
+    url = postgresql_server.emptied().replace("iqgate@", "iqgate:secret@")
+    monkeypatch.setenv("IQGATE_LEDGER_URL", url)
+    assert main(["db", "upgrade", "--config", str(config)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("postgresql://iqgate:***@")
+    assert said.endswith(": the schema is up to date\n")
+
+
 def test_status_before_and_after_the_first_start(config, tmp_path, capsys):
     assert main(["status", "--config", str(config)]) == 2
     assert "no ledger there yet" in capsys.readouterr().err

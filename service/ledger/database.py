@@ -71,10 +71,10 @@ class Database:
             ) from error
         except (DBAPIError, OSError, ArgumentError) as error:
             if _may_pass(error):
-                away = f"{_shown(url)} does not answer: {_reason(error)}"
+                away = f"{shown(url)} does not answer: {_reason(error)}"
                 raise LedgerUnavailable(away) from error
             why = f"cannot be opened: {_reason(error)}"
-            raise ConfigError(f"ledger_url = {_shown(url)} {why}") from error
+            raise ConfigError(f"ledger_url = {shown(url)} {why}") from error
         event.listen(self.engine, "handle_error", self._failed)
 
     @property
@@ -240,7 +240,7 @@ def _engine(url: str, patience: Patience) -> Engine:
         return create_engine(parsed, connect_args=more, pool_pre_ping=True, **common)
     engine = create_engine(url, **common)
     if engine.dialect.name != "sqlite":
-        raise ConfigError(f"ledger_url = {_shown(url)}: only SQLite and PostgreSQL are supported")
+        raise ConfigError(f"ledger_url = {shown(url)}: only SQLite and PostgreSQL are supported")
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
@@ -271,9 +271,9 @@ def _reason(error: BaseException) -> str:
     return postgresql.reason(own or error)
 
 
-def _shown(url: str) -> str:
-    """The URL without its password."""
+def shown(url: str) -> str:
+    """The URL as people may see it: without its password."""
     try:
-        return repr(make_url(url).render_as_string(hide_password=True))
+        return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
         return "the given text"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import delete, insert, select, update
 
 from service.ledger.database import Database
@@ -11,10 +13,21 @@ SEEN_WITHIN_S = 15
 """A role not seen for longer is taken to be gone."""
 
 
-def enter(database: Database, process: str, role: str, now: float) -> None:
-    """A role process starts; rows of processes long gone are cleared away."""
+def enter(
+    database: Database,
+    process: str,
+    role: str,
+    now: float,
+    runs: Callable[[str], bool | None] = lambda _: None,
+) -> None:
+    """A role process starts; rows of processes long gone are cleared away, and of those before it.
+
+    runs: whether the process of a row runs; None where that cannot be told.
+    """
     with database.write() as connection:
-        connection.execute(delete(RoleRow).where(RoleRow.process == process))
+        others = connection.execute(select(RoleRow.process).where(RoleRow.role == role)).scalars()
+        dead = [one for one in others if runs(one) is False]
+        connection.execute(delete(RoleRow).where(RoleRow.process.in_([process, *dead])))
         gone = (
             select(RoleRow.process)
             .where(RoleRow.seen_at < now - 10 * SEEN_WITHIN_S)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +18,7 @@ from service.ledger.wake import Wake
 from service.log import line
 from service.receive import scp
 from service.reload import Reread, reread
-from service.role import Heart, Orders, at_start, process_name, wall_clock
+from service.role import Heart, Orders, at_start, process_name, runs, wall_clock
 from service.spool.face import Spool
 from service.spool.opening import open_spool
 
@@ -43,7 +41,7 @@ def run(settings: Settings, source: Reread) -> None:
     heart = Heart(database, "receive", clock=wall_clock)
     at_start(
         lambda: _clear_after_the_dead(
-            database, spool, runs=lambda name: name != receiver and _runs(name)
+            database, spool, runs=lambda name: name != receiver and runs(name)
         )
     )
     orders = Orders()
@@ -71,7 +69,7 @@ def run(settings: Settings, source: Reread) -> None:
             reception_.arrears.settle()
             if wall_clock() >= round_at:
                 round_at = wall_clock() + ROUND_S
-                _clear_after_the_dead(database, spool, runs=_runs)
+                _clear_after_the_dead(database, spool, runs=runs)
         except LedgerUnavailable:
             # back again, other receivers need a moment to be seen before they are taken for dead
             round_at = wall_clock() + ROUND_S
@@ -92,17 +90,3 @@ def _clear_after_the_dead(
     leftovers = spool.clear_incoming(now)
     if lost or leftovers:
         log.warning(line("receiver-died", lost_associations=lost, unfinished_files=leftovers))
-
-
-def _runs(process: str) -> bool | None:
-    """Whether the process `host:pid` runs; None where it is another host's."""
-    host, _, number = process.rpartition(":")
-    if host != socket.gethostname()[:40]:
-        return None
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # somebody else's process, but there
-    return True

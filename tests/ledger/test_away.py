@@ -149,6 +149,18 @@ def test_a_process_is_seen_again_whose_row_was_cleared_away(database):
     assert rows(database, query)[0] == ("host:1", "receive", 5.0, 1001.0, True, "ct")
 
 
+def test_a_process_takes_the_place_of_dead_ones(database):
+    """Not of what another host runs, nor of other roles, whose loss is to be seen."""
+    runs = {"host:1": False, "host:2": True, "host:3": False}
+    for process, role in (("host:1", "score"), ("host:2", "score"), ("other:1", "score")):
+        roles.enter(database, process, role, 1000.0)
+    roles.enter(database, "host:3", "deliver", 1000.0)
+    roles.enter(database, "host:4", "score", 1001.0, runs.get)
+    assert rows(database, "SELECT process FROM role ORDER BY process") == [
+        ("host:2",), ("host:3",), ("host:4",), ("other:1",),
+    ]  # fmt: skip
+
+
 def test_open_series_wait_a_quiet_period_after_an_outage(database):
     receive(database, 1, now=1000)
     score_all(database)
