@@ -10,10 +10,10 @@ import threading
 
 import pytest
 
-from service import notify
+from service import notify, role
 from service.errors import LedgerUnavailable
-from service.ledger import reading
-from service.role import Heart, Patience
+from service.ledger import reading, roles
+from service.role import Heart, Patience, at_start
 from tests.away import away
 
 
@@ -152,3 +152,17 @@ def test_patience_ends_where_the_process_is_told_to():
     with pytest.raises(LedgerUnavailable):
         Patience(pause)(step)
     assert asked == ["step", 2.0, "step", 2.0]
+
+
+def test_a_process_that_begins_while_the_ledger_is_away_says_that_it_waits(
+    database, manager, monkeypatch, caplog
+):
+    with away(database) as outage:
+        monkeypatch.setattr(role.time, "sleep", lambda _seconds: outage.end())
+        at_start(lambda: roles.enter(database, "host:1", "score", 1.0))
+    assert heard(manager) == [
+        ["EXTEND_TIMEOUT_USEC=120000000", "WATCHDOG=1", "STATUS=waits for the ledger"]
+    ]
+    assert caplog.messages == ["ledger-away why='the ledger is away: a test'"]
+    with database.read() as connection:
+        assert [one.process for one in reading.roles(connection, 1.0)] == ["host:1"]
