@@ -15,6 +15,13 @@ HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
 """`INFERENCE_PRECISION_HINT`. It must be given: without it, OpenVINO computes in bfloat16 wherever
 the processor can, and scores differ from host to host."""
 
+DENIED = "can't protect"
+"""What OpenVINO says where the kernel lets nobody make memory executable."""
+DENIED_WAY_OUT = (
+    "; it generates code, which the unit denies: MemoryDenyWriteExecute=no in a drop-in "
+    "(docs/install.md)"
+)
+
 
 class OpenVinoEngine:
     """One compiled network of one bundle, its golden outputs reproduced.
@@ -53,7 +60,9 @@ class OpenVinoEngine:
                 },
             )
         except RuntimeError as error:
-            raise EngineUnavailable(f"{bundle.model_path}: does not compile: {error}") from error
+            way_out = DENIED_WAY_OUT if DENIED in str(error) else ""
+            why = f"does not compile: {error}{way_out}"
+            raise EngineUnavailable(f"{bundle.model_path}: {why}") from error
         self.golden = verify_golden(self)
 
     def infer(self, batch: Batch) -> Outputs:
