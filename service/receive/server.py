@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 from socketserver import BaseServer
 from typing import Any, cast
@@ -17,7 +18,13 @@ from pynetdicom.transport import (
 
 from service.config import Receive
 from service.errors import PortUnavailable
+from service.log import line
 from service.receive.reactor import make_prompt
+
+log = logging.getLogger("iqgate.receive")
+
+STRANGERS_NAMED = 100
+"""Addresses turned away that the log names, each once: port scans must not fill the disk."""
 
 PDU_HEADROOM_BYTES = 1024**2
 """An A-ASSOCIATE-RQ with 128 contexts is larger than a small maximum PDU; a PDU that claims more
@@ -64,6 +71,8 @@ class GuardedServer(ThreadedAssociationServer):
     """Turns connections away by address and by number before a thread is spent on them."""
 
     receive: Receive
+    strangers: set[str]
+    """Addresses turned away that the log has named."""
     request_queue_size = 128
     daemon_threads = True
 
@@ -77,10 +86,17 @@ class GuardedServer(ThreadedAssociationServer):
         """Whether this connection may go on (`socketserver` closes it otherwise)."""
         address = ipaddress.ip_address(client_address[0])
         if not any(address in network for network in self._networks):
+            self._turn_away(str(address))
             return False
         request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         request.settimeout(self.receive.network_timeout_s)
         return self.associations_of(client_address[0]) < self._most_connections
+
+    def _turn_away(self, address: str) -> None:
+        """A sender that is cut off is told nothing, so the log is where its administrator looks."""
+        if address not in self.strangers and len(self.strangers) < STRANGERS_NAMED:
+            self.strangers.add(address)
+            log.warning(line("connection-refused", address=address, why="not in receive.addresses"))
 
     def associations_of(self, address: str) -> int:
         """How many connections from this address are open, associated or not."""
@@ -110,6 +126,7 @@ def start_server(ae: AE, receive: Receive, handlers: list[Any]) -> GuardedServer
         pass
 
     Server.receive = receive  # its constructor binds already
+    Server.strangers = set()
     try:
         server = ae.make_server(
             (receive.host, receive.port),

@@ -151,6 +151,15 @@ def test_who_may_not_associate(make_scp, receive, called, calling):
         first.release()
 
 
+def test_an_address_turned_away_is_named_once(make_scp, caplog):
+    one = make_scp(addresses=("10.0.0.0/8",))
+    for _ in range(2):
+        with associated(one.port, build_context(Verification)) as association:
+            assert not association.is_established
+    named = [row for row in caplog.messages if row.startswith("connection-refused")]
+    assert named == ["connection-refused address=127.0.0.1 why='not in receive.addresses'"]
+
+
 def test_documents_are_set_aside_or_refused(make_scp):
     pdf = ct_slice(1, SOPClassUID=EncapsulatedPDFStorage, Modality="DOC")
     taking = make_scp()
