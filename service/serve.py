@@ -216,7 +216,7 @@ def processes(settings: Settings) -> list[tuple[str, str | None]]:
 def _announce(settings: Settings) -> None:
     """Bring the schema up to date, and say loudly what is being kept back."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    if settings.ledger_url is None and not os.access(settings.data_dir, os.W_OK | os.X_OK):
+    if not settings.ledger_url and not os.access(settings.data_dir, os.W_OK | os.X_OK):
         # SQLite does not say why it cannot open a file
         raise ConfigError(
             f"data_dir = {settings.data_dir}: user {os.geteuid()} may not write there; it belongs"
