@@ -46,7 +46,8 @@ class Spool(Protocol):
         ...
 
     def prepare(self) -> None:
-        """Make what tells a spool from a disk that is not mounted. Raises OSError."""
+        """Make what tells a spool from a disk that is not mounted. Raises OSError; ConfigError
+        where the operator must act."""
         ...
 
     def has_room(self, size_bytes: int, reserve_bytes: int) -> bool:

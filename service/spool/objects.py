@@ -22,7 +22,7 @@ from typing import Any
 from pydicom import FileDataset
 
 from service import header
-from service.errors import DamagedFile, SpoolUnavailable
+from service.errors import ConfigError, DamagedFile, SpoolUnavailable
 from service.log import line
 from service.spool.content import check_bytes
 from service.spool.face import FOLDER, SET_ASIDE, SpooledFile, digest_in, path_of
@@ -85,7 +85,10 @@ class ObjectSpool:
             self._mark()
         except OSError as error:
             if error.errno != errno.EIO:
-                raise
+                raise ConfigError(
+                    f"spool_url = {self.name}: {error.strerror}; what bucket and environment need "
+                    "is in docs/several-hosts.md"
+                ) from error
 
     def _mark(self) -> None:
         if not self.mounted():

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from service.errors import SpoolUnavailable
+from service.errors import ConfigError, SpoolUnavailable
 from service.spool import objects as objects_module
 from service.spool.objects import MARK, ObjectSpool
 from tests.object_store import CREDENTIALS
@@ -93,7 +93,7 @@ def test_a_store_that_is_away_at_the_start_is_marked_with_the_first_object(objec
 
 def test_a_store_that_refuses_ends_the_start(object_store):
     object_store.drop_bucket()
-    with pytest.raises(OSError, match="its bucket is not there: 's3://gate-spool/a/prefix'"):
+    with pytest.raises(ConfigError, match="spool_url = s3://gate-spool/a/prefix: its bucket is not"):
         object_store.spool().prepare()
 
 
