@@ -93,7 +93,9 @@ def test_a_store_that_is_away_at_the_start_is_marked_with_the_first_object(objec
 
 def test_a_store_that_refuses_ends_the_start(object_store):
     object_store.drop_bucket()
-    with pytest.raises(ConfigError, match="spool_url = s3://gate-spool/a/prefix: its bucket is not"):
+    with pytest.raises(
+        ConfigError, match="spool_url = s3://gate-spool/a/prefix: its bucket is not"
+    ):
         object_store.spool().prepare()
 
 
