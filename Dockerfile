@@ -16,23 +16,27 @@
 # Python packages are pinned by conf/install/constraints.txt, the base by its tag; append its digest
 # (@sha256:…) where your registry is to vouch for it.
 ARG BASE=python:3.11.14-slim-bookworm
+# a spool in an object store: --build-arg EXTRAS="--extra postgresql --extra s3"
+ARG EXTRAS="--extra postgresql"
 
 # What the gate needs comes before the gate, and in a layer of its own: a change of the source leaves
 # it where it is, on the machine that builds and on those that pull.
 FROM ${BASE} AS libraries-cpu
+ARG EXTRAS
 WORKDIR /src
 COPY pyproject.toml ./
 COPY conf/install conf/install
-RUN conf/install/install.sh --only-libraries --extra postgresql /opt/iqgate
+RUN conf/install/install.sh --only-libraries ${EXTRAS} /opt/iqgate
 
 FROM ${BASE} AS libraries-gpu
+ARG EXTRAS
 WORKDIR /src
 COPY pyproject.toml ./
 COPY conf/install conf/install
 # TensorRT's libraries lie on NVIDIA's index; --build-arg names your mirror of it
 ARG NVIDIA_INDEX=https://pypi.nvidia.com
 ENV PIP_EXTRA_INDEX_URL=${NVIDIA_INDEX}
-RUN conf/install/install.sh --only-libraries --extra postgresql --extra tensorrt /opt/iqgate
+RUN conf/install/install.sh --only-libraries ${EXTRAS} --extra tensorrt /opt/iqgate
 
 FROM libraries-cpu AS slim-cpu
 RUN conf/install/slim.sh /opt/iqgate

@@ -62,6 +62,8 @@ def test_two_images_from_one_install_script():
 def test_a_change_of_the_source_leaves_the_libraries_where_they_are(name):
     taken = copied(BY_NAME[f"libraries-{name}"])
     assert taken == ["pyproject.toml", "conf/install"]
+    assert "${EXTRAS}" in BY_NAME[f"libraries-{name}"].values("RUN")[0]
+    assert ARGUMENTS["EXTRAS"] == '"--extra postgresql"'
     assert BY_NAME[f"libraries-{name}"].base == "${BASE}"
 
 
