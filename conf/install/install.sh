@@ -57,6 +57,17 @@ pip_install() {
     --constraint "$source/conf/install/constraints.txt" --upgrade "$@"
 }
 
+# ONNX Runtime's wheels with and without CUDA fill the same folder, and the gate requires the latter
+# by name: whichever pip wrote last is there, or parts of both
+one_onnx_runtime() {
+  case ",$extras," in
+    *,cuda,*)
+      "$prefix/bin/python" -m pip uninstall --quiet --yes onnxruntime
+      pip_install --no-deps --force-reinstall onnxruntime-gpu
+      ;;
+  esac
+}
+
 [ -x "$prefix/bin/python" ] || "$python" -m venv "$prefix"
 if [ -n "$only" ]; then
   wanted=$("$prefix/bin/python" - "$source/pyproject.toml" "$extras" <<'END'
@@ -74,9 +85,11 @@ print("\n".join(project["dependencies"]))
 END
   )
   echo "$wanted" | pip_install --requirement /dev/stdin
+  one_onnx_runtime
   exit
 fi
 pip_install $libraries ${destination:+--root "$destination"} "$source${extras:+[$extras]}"
+[ -n "$libraries" ] || one_onnx_runtime
 prefix=$destination$prefix
 
 # a folder at a time, so that what a release drops is gone
