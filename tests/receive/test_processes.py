@@ -8,6 +8,7 @@ from pynetdicom import AE, build_context
 from pynetdicom.sop_class import Verification
 
 from service.config import Receive
+from service.errors import PortUnavailable
 from service.receive.server import start_server
 from tests.gate import running_gate
 from tests.peers import free_port
@@ -23,7 +24,7 @@ def test_siblings_share_the_port_and_strangers_do_not():
             ae = AE("IQGATE")
             ae.add_supported_context(Verification)
             siblings.append(start_server(ae, Receive(port=port, processes=2), []))
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(PortUnavailable, match="in use"):
             start_server(ae, Receive(port=port), [])
     finally:
         for one in siblings:
