@@ -172,16 +172,23 @@ class Heart:
                     now=now,
                 )
             except LedgerUnavailable:
-                away = True
+                self._tell(away=True)
             else:
-                away = False
-            if not self._ready:
-                notify.starting(AWAY if away else self._detail)
-            elif away != self._away:
-                notify.alive(AWAY if away else self._detail)
-            else:
-                notify.alive()
-            self._away = away
+                self._tell(away=False)
+
+    def wait(self) -> None:
+        """Say that it waits for the ledger, which did not take something else just now; asking it
+        once more would hold up whoever waits for a sign of life."""
+        self._tell(away=True)
+
+    def _tell(self, *, away: bool) -> None:
+        if not self._ready:
+            notify.starting(AWAY if away else self._detail)
+        elif away != self._away:
+            notify.alive(AWAY if away else self._detail)
+        else:
+            notify.alive()
+        self._away = away
 
     def stop(self) -> None:
         with contextlib.suppress(LedgerUnavailable):  # it will be seen to be silent
@@ -219,10 +226,10 @@ class Patience:
 
 
 def patience(heart: Heart, orders: Orders) -> Patience:
-    """A role's, in its main thread: it beats and obeys while it waits."""
+    """A role's, in its main thread: it says that it lives, and obeys, while it waits."""
 
     def pause(seconds: float) -> bool:
-        heart.beat()
+        heart.wait()
         orders.pause(seconds)
         return orders.stopping
 

@@ -123,6 +123,8 @@ def test_a_heart_that_waits_for_the_ledger_is_alive_and_says_so(database, manage
             now[0] += Heart.INTERVAL_S
             heart.beat()
         assert heard(manager) == [["WATCHDOG=1", "STATUS=waits for the ledger"], ["WATCHDOG=1"]]
+        heart.wait()
+        assert heard(manager) == [["WATCHDOG=1"]]
         heart.stop()
     now[0] += Heart.INTERVAL_S
     heart.beat()
