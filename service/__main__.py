@@ -17,6 +17,7 @@ from dotenv import load_dotenv
 
 from models.proposal import Budget
 from service import log
+from service.arguments import positive, share
 from service.config import PRECISIONS, VERSION, Peer, Settings, load_settings, score_settings
 from service.errors import ConfigError, IqgateError
 from service.ledger.database import Database, shown, upgrade
@@ -300,20 +301,6 @@ def _kept(name: str) -> Callable[[argparse.Namespace], int]:
     return run
 
 
-def _share(text: str) -> float:
-    share = float(text)
-    if not 0 < share <= 0.5:
-        raise argparse.ArgumentTypeError(f"{text}: a share lies above 0 and is at most 0.5")
-    return share
-
-
-def _positive(text: str) -> float:
-    number = float(text)
-    if number <= 0:
-        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
-    return number
-
-
 def _demo(arguments: argparse.Namespace) -> int:
     from service.demo import demo
 
@@ -378,8 +365,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("action", nargs="?", choices=("show", "list", "sign"), default="show")
     budget = command.add_mutually_exclusive_group()
-    budget.add_argument("--share", type=_share, help="of acquisitions that may alarm (0.02)")
-    budget.add_argument("--alarms-per-day", type=_positive, metavar="N", help="per scanner")
+    budget.add_argument("--share", type=share, help="of acquisitions that may alarm (0.02)")
+    budget.add_argument("--alarms-per-day", type=positive, metavar="N", help="per scanner")
     command.add_argument("--without", nargs="+", default=[], metavar="UID", help="bad series")
     command.add_argument("--rule", help="sign: its name in the policy")
     command.add_argument("--scanner", help="sign: as `iqgate commission` names it")
