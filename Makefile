@@ -1,10 +1,10 @@
 # make run    a gate on this machine, a sample series sent to it, the verdicts
+# make test   install what the tests need and run them, but for the longest, which are:
 # make test-training   train networks end to end (some minutes)
 # make test-paper   run the published networks at full size (minutes each, several GiB)
 # make test-install   install everything into a fresh environment, as the image does (a minute or more)
 # make test-faults   processes killed, PostgreSQL stopped, frozen and killed under load (some minutes)
 # make test-image   build the image with podman or docker and run it; BASE=… for another base image
-# make test   install what the tests need and run them all
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
