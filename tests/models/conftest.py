@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-
-from models.networks.network import Network
-from trainer import export
-from trainer.evaluation import session
 
 
 @pytest.fixture(autouse=True)
@@ -44,45 +37,3 @@ def gradients() -> Callable[..., dict[str, float]]:
         }
 
     return of
-
-
-@pytest.fixture
-def exported_difference(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Network], dict[str, float]]:
-    """Largest difference, by output, of ONNX Runtime from PyTorch, in batches of one and three."""
-    for name in ("torch", "torch.__trace", "onnxscript", "onnx_ir"):
-        # torch.export traces itself at length once a root handler listens, as pytest's does.
-        monkeypatch.setattr(logging.getLogger(name), "disabled", True)
-
-    def of(network: Network) -> dict[str, float]:
-        preset = network.preset
-        pictures = np.random.default_rng(2).random(
-            (3, preset.channels, preset.side, preset.side), dtype=np.float32
-        )
-        _settle_norms(network, torch.from_numpy(pictures))
-        path = tmp_path / "model.onnx"
-        expected = export.export_graph(network, pictures, path)
-        running = session(path)
-        assert tuple(output.name for output in running.get_outputs()) == network.served_outputs
-        together = running.run(None, {"input": pictures})
-        alone = running.run(None, {"input": pictures[:1]})
-        return {
-            name: max(
-                float(np.abs(together[i] - expected[name]).max()),
-                float(np.abs(alone[i] - expected[name][:1]).max()),
-            )
-            for i, name in enumerate(network.served_outputs)
-        }
-
-    return of
-
-
-def _settle_norms(network: torch.nn.Module, pictures: torch.Tensor) -> None:
-    """Batch statistics of these very pictures: a deep net that has none yet has no scale either."""
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 1.0
-    with torch.no_grad():
-        network.train()(pictures)
-    network.eval()

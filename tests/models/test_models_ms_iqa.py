@@ -205,14 +205,6 @@ def test_branches_are_read_from_the_vectors(network):
     assert torch.equal(w, again[1])
 
 
-@pytest.mark.slow
-def test_exports(network, exported_difference):
-    with torch.no_grad():
-        # An untrained score lies below the scale, where the clip would hide any difference.
-        network.score[-1].bias += 0.8
-    assert exported_difference(network)["score"] <= 1e-4
-
-
 def test_paper_preset_has_the_published_size():
     network = ms_iqa.build("paper")
     parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -221,12 +213,3 @@ def test_paper_preset_has_the_published_size():
     assert widths == [(352, 176), (704, 352), (1408, 704), (2816, 1408)]
     assert network.weigh[0].in_features == 2640
     assert network.score[0].in_features == 768
-
-
-@pytest.mark.paper
-def test_paper_preset_runs_and_exports(exported_difference):
-    torch.manual_seed(0)
-    network = ms_iqa.build("paper")
-    with torch.no_grad():
-        network.score[-1].bias += 0.8
-    assert exported_difference(network)["score"] <= 1e-4

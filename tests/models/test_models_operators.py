@@ -71,6 +71,7 @@ class Exported:
         with torch.no_grad():
             expected = [out.numpy() for out in served(torch.from_numpy(pictures))]
         running = session(self.path)
+        assert tuple(one.name for one in running.get_outputs()) == self.network.served_outputs
         for batch in (len(pictures), 1):
             got = running.run(list(self.network.served_outputs), {"input": pictures[:batch]})
             # A score clipped to the end of its scale would agree with anything.

@@ -149,14 +149,6 @@ def test_unknown_names_are_told_the_known():
         tfkt.build("compact", ablations=["frozen-second"])
 
 
-@pytest.mark.slow
-def test_exports(network, exported_difference):
-    with torch.no_grad():
-        # Away from the ends of the scale, where the clip would hide any difference.
-        network.second.head.fc.bias += 2
-    assert exported_difference(network)["score"] <= 1e-4
-
-
 @pytest.mark.paper
 def test_paper_preset_is_the_sum_of_its_parts_and_runs():
     torch.manual_seed(0)
