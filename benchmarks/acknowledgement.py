@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--senders", type=int, default=4)
     parser.add_argument("--rate", type=float, default=50, help="images a second, all senders")
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--processes", type=int, default=1, help="receiving processes")
+    parser.add_argument("--processes", type=int, default=2, help="receiving processes")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
     count = int(arguments.rate * arguments.seconds / arguments.senders)

@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=400, help="images a round and receiver")
     parser.add_argument("--associations", type=int, nargs="+", default=[1, 4, 8])
-    parser.add_argument("--processes", type=int, nargs="+", default=[1], help="of the gate")
+    parser.add_argument("--processes", type=int, nargs="+", default=[2], help="of the gate")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
     for tool in ("storescu", "storescp"):

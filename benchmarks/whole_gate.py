@@ -17,8 +17,6 @@ from urllib.request import urlopen
 
 from ingest import free_port
 
-ROLES = ("receive", "score", "deliver", "watch")
-
 
 @dataclass(frozen=True)
 class WholeGate:
@@ -32,9 +30,12 @@ class WholeGate:
             return connection.execute(query).fetchall()
 
     def processes(self) -> dict[str, int]:
-        """Process ids by role, the newest of each."""
-        found = self.rows("SELECT role, process FROM role ORDER BY started_at")
-        return {role: int(name.rpartition(":")[2]) for role, name in found}
+        """Process ids by role; a role's second process is `receive 2`."""
+        found: dict[str, int] = {}
+        for role, name in self.rows("SELECT role, process FROM role ORDER BY started_at"):
+            again = sum(one.split()[0] == role for one in found)
+            found[f"{role} {again + 1}" if again else role] = int(name.rpartition(":")[2])
+        return found
 
     def cpu_s(self) -> dict[str, float]:
         """Processor seconds every role has taken so far."""

@@ -63,7 +63,7 @@ class Receive(_Section):
     ae_title: AeTitle = "IQGATE"
     host: str = "127.0.0.1"
     port: Port = 11112
-    processes: Count = 1
+    processes: Count = 2
     """Receiving processes that `iqgate serve` starts on the port. The kernel deals connections out
     among them; the limits on associations below are each process's own."""
     calling_ae_titles: tuple[AeTitle, ...] = ()

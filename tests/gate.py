@@ -51,6 +51,8 @@ class Gate:
             "IQGATE_RECEIVE__PORT": str(self.port),
             "IQGATE_WATCH__PORT": str(self.http_port),
         }
+        if "\nprocesses =" not in self.config.read_text("utf-8"):
+            environment["IQGATE_RECEIVE__PROCESSES"] = "1"  # the one to kill, and quicker to start
         with (self.folder / "gate.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "service", "serve", "--config", str(self.config)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pynetdicom import AE
@@ -13,6 +14,7 @@ from service.config import Receive
 from service.errors import PortUnavailable
 from service.receive.server import start_server
 from service.watch.role import _bind
+from tests.gate import Gate, running_gate
 
 
 @pytest.fixture
@@ -42,3 +44,11 @@ def test_a_port_that_only_the_privileged_may_have() -> None:
 def test_an_address_of_another_host() -> None:
     with pytest.raises(PortUnavailable, match="; this host has no such address"):
         _bind("192.0.2.77", 8642)
+
+
+def test_a_gate_does_not_share_its_port_with_another_one(tmp_path: Path) -> None:
+    with running_gate(tmp_path / "one", 'mode = "shadow"\n[receive]\nprocesses = 2\n') as one:
+        two = Gate(tmp_path / "two", port=one.port)
+        two.configure('mode = "shadow"\n[receive]\nprocesses = 2\n')
+        with pytest.raises(AssertionError, match="another process listens there"):
+            two.start()

@@ -25,7 +25,7 @@ def test_siblings_share_the_port_and_strangers_do_not():
             ae.add_supported_context(Verification)
             siblings.append(start_server(ae, Receive(port=port, processes=2), []))
         with pytest.raises(PortUnavailable, match="in use"):
-            start_server(ae, Receive(port=port), [])
+            start_server(ae, Receive(port=port, processes=1), [])
     finally:
         for one in siblings:
             one.server_close()
