@@ -118,7 +118,7 @@ def test_serve_starts_a_worker_for_each_gpu(tmp_path):
     assert started() == [("score", None)]
     assert started(gpus=("0", "GPU-8a6c")) == [("score", "0"), ("score", "GPU-8a6c")]
     roles = [role for role, _ in serve.processes(Settings(mode="shadow", data_dir=tmp_path))]
-    assert sorted(roles) == sorted(serve.ROLES)
+    assert sorted(roles) == sorted([*serve.ROLES, "receive"]), "two receivers, one of each other"
 
 
 @pytest.fixture
