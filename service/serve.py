@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service import notify
-from service.config import Receive, Settings, load_settings
-from service.errors import ConfigError, PortUnavailable
+from service.config import Settings, load_settings
+from service.errors import ConfigError
 from service.ledger import commissioning, reading
 from service.ledger.database import Database
 from service.log import line
+from service.ports import bound
 from service.role import Orders, at_start
 
 log = logging.getLogger("iqgate.serve")
@@ -58,7 +58,8 @@ def serve(settings: Settings, config: Path | None) -> int:
 
     A role that finds the configuration unusable at the start ends the whole gate with status 2.
     """
-    _check_port(settings.receive)
+    # receivers that share a port would share it with another gate's, too: half of what is sent
+    bound("receive", settings.receive.host, settings.receive.port).close()
     at_start(lambda: _announce(settings))
     orders = Orders()
     return Supervisor(settings, config, orders).run()
@@ -213,20 +214,6 @@ def processes(settings: Settings) -> list[tuple[str, str | None]]:
     ]
     receivers = [("receive", None)] * settings.receive.processes
     return [*receivers, *(("score", gpu) for gpu in gpus), *alone]
-
-
-def _check_port(receive: Receive) -> None:
-    """Receivers that share a port would share it with another gate's as well, and half of what
-    scanners send would go there. Raises PortUnavailable."""
-    try:
-        family, *_, address = socket.getaddrinfo(
-            receive.host, receive.port, type=socket.SOCK_STREAM
-        )[0]
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise PortUnavailable("receive", receive.host, receive.port, error) from error
 
 
 def _announce(settings: Settings) -> None:

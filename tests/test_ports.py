@@ -12,8 +12,8 @@ from pynetdicom.sop_class import Verification
 
 from service.config import Receive
 from service.errors import PortUnavailable
+from service.ports import bound
 from service.receive.server import start_server
-from service.watch.role import _bind
 from tests.gate import Gate, running_gate
 
 
@@ -30,7 +30,7 @@ def test_a_port_that_is_taken(taken: int) -> None:
     with pytest.raises(PortUnavailable, match=f"^receive.{said}"):
         start_server(gate, Receive(host="127.0.0.1", port=taken), [])
     with pytest.raises(PortUnavailable, match=f"^watch.{said}"):
-        _bind("127.0.0.1", taken)
+        bound("watch", "127.0.0.1", taken)
 
 
 def test_a_port_that_only_the_privileged_may_have() -> None:
@@ -43,7 +43,7 @@ def test_a_port_that_only_the_privileged_may_have() -> None:
 
 def test_an_address_of_another_host() -> None:
     with pytest.raises(PortUnavailable, match="; this host has no such address"):
-        _bind("192.0.2.77", 8642)
+        bound("watch", "192.0.2.77", 8642)
 
 
 def test_a_gate_does_not_share_its_port_with_another_one(tmp_path: Path) -> None:

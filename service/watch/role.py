@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 from collections.abc import Callable
 
@@ -11,11 +10,11 @@ import uvicorn
 
 from service import notify
 from service.config import Settings
-from service.errors import PortUnavailable
 from service.ledger.database import Database
 from service.ledger.postgresql import PROMPT
 from service.ledger.wake import Wake
 from service.log import line
+from service.ports import bound
 from service.reload import Reread, reread
 from service.role import Heart, Orders, at_start, wall_clock
 from service.watch.app import make_app
@@ -23,6 +22,7 @@ from service.watch.broadcast import Broadcast
 
 log = logging.getLogger("iqgate.watch")
 
+BACKLOG = 128
 GRACE_S = 2
 """For answers under way when the process stops; streams end at once."""
 
@@ -36,7 +36,8 @@ class Server:
         """Bind. Raises PortUnavailable."""
         app = make_app(settings, database, wake, clock)
         self.broadcast: Broadcast = app.state.broadcast
-        self._socket = _bind(settings.watch.host, settings.watch.port)
+        self._socket = bound("watch", settings.watch.host, settings.watch.port)
+        self._socket.listen(BACKLOG)
         self.port: int = self._socket.getsockname()[1]
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
@@ -92,11 +93,3 @@ def run(settings: Settings, source: Reread) -> None:
     heart.stop()
     wake.close()
     database.dispose()
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=128)
-    except OSError as error:
-        raise PortUnavailable("watch", host, port, error) from error
