@@ -43,6 +43,7 @@ lint: $(VENV)/test.stamp
 bench: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/acknowledgement.py
+	$(BIN)/python benchmarks/spool.py
 	$(BIN)/python benchmarks/profile_of_a_slice.py
 	$(BIN)/python benchmarks/time_to_verdict.py
 	$(BIN)/python benchmarks/growth.py
